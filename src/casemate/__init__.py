@@ -1,0 +1,57 @@
+"""casemate: who can attack the software with machine learning inside, what would it cost them, what should be done.
+
+    import casemate as cm
+    target = cm.wrap(model)
+    case = cm.Evade(x, y, within=cm.Ball("linf", 0.15))
+    evidence = cm.run("evasion.pgd", target, case, seed=0)
+
+Names load when first used: importing casemate loads neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "core.adversary": ("Adversary", "Budget", "Need", "researcher"),
+    "core.attack": ("Answer", "Ask", "Claim", "attack"),
+    "core.case": (
+        "Artifact", "Copy", "Evade", "Guesses", "Holdout", "Infer", "Inputs", "Load", "Poison", "Records", "Replica",
+        "Smuggle", "Stall",
+    ),
+    "core.constraint": ("Ball", "Bytes", "Column", "Table"),
+    "core.control": ("control",),
+    "core.errors": (
+        "BadInput", "BadSystem", "BudgetSpent", "CasemateError", "MissingExtra", "NotGranted", "Refused", "RunError",
+        "TargetFailed", "UnknownName", "UsageError",
+    ),
+    "core.evidence": ("Check", "Cost", "Evidence", "Interval", "Status", "Verdict"),
+    "core.goal": ("Becomes", "Routed", "Shift", "Vanish", "Wrong"),
+    "core.oracle": ("Known", "Oracle"),
+    "core.random": ("RowRandom",),
+    "core.system": ("System",),
+    "core.target": ("REJECT", "Recipe", "Response", "Slope", "Target"),
+    "runs.api": ("run",),
+    "runs.assess": ("assess",),
+    "runs.harden": ("harden",),
+    "targets.pipeline": ("Argmax", "Cut", "Pipeline", "Stage", "Threshold"),
+    "targets.wrap": ("wrap",),
+}  # fmt: skip
+_HOME = {name: module for module, names in _WHERE.items() for name in names}
+__all__ = sorted(_HOME)  # noqa: PLE0605 - one table serves __all__, __getattr__ and __dir__
+
+if TYPE_CHECKING:
+    from .core.adversary import Adversary as Adversary
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'casemate' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,100 @@
+"""The values a pickle stream builds, seen without building them, and the allow list of what it may name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+Name = tuple[str, str]
+WRAPPER: Name = ("joblib.numpy_pickle", "NumpyArrayWrapper")
+
+
+class Use(StrEnum):
+    """What a stream may do with a global on the allow list."""
+
+    CALL = "call"
+    """Call it with any arguments that pass the argument rules."""
+    NEW = "new"
+    """Create an empty instance and set its state; never pass it arguments."""
+    NAME = "name"
+    """Mention it as a value; never call it."""
+
+
+Allowed = Mapping[Name, Use]
+
+
+@cache
+def default_allowed() -> Allowed:
+    """The shipped allow list. Exact names only: a pattern would also admit whatever a module happens to re-export."""
+    return read_allowed(Path(__file__).with_name("allowed_globals.txt").read_text("utf-8"))
+
+
+def read_allowed(text: str) -> Allowed:
+    """Parse lines of ``use module name``; ``#`` starts a comment. A malformed line raises, it is not skipped."""
+    allowed: dict[Name, Use] = {}
+    for line in text.splitlines():
+        words = line.split("#", 1)[0].split()
+        if words:
+            use, module, name = words
+            allowed[module, name] = Use(use)
+    return MappingProxyType(allowed)
+
+
+class Kind(StrEnum):
+    """What is known about a value on the symbolic stack."""
+
+    LITERAL = "literal"
+    GLOBAL = "global"
+    TUPLE = "tuple"
+    LIST = "list"
+    DICT = "dict"
+    SET = "set"
+    MADE = "made"
+    OPAQUE = "opaque"
+
+
+@dataclass(slots=True, eq=False)
+class Sym:
+    """One symbolic value.
+
+    ``value`` is the literal, or the (module, name) of a global or of what made a MADE value. ``items`` are the
+    elements of a tuple or the arguments of a call; ``fields`` the literal string keys of a dict. ``weight`` counts
+    the leaves a naive traversal would visit, which is what a nested-memo bomb makes explode.
+    """
+
+    kind: Kind
+    value: Any = None
+    items: tuple[Sym, ...] = ()
+    fields: dict[str, Sym] | None = None
+    odd_keys: bool = False
+    states: tuple[Sym, ...] = ()
+    weight: int = 1
+
+    def text(self) -> str | None:
+        """The value if it is a literal string, else None."""
+        return self.value if self.kind is Kind.LITERAL and isinstance(self.value, str) else None
+
+    def whole(self) -> int | None:
+        """The value if it is a literal integer (not a bool), else None."""
+        if self.kind is Kind.LITERAL and isinstance(self.value, int) and not isinstance(self.value, bool):
+            return self.value
+        return None
+
+    def is_none(self) -> bool:
+        """Whether it is the literal None."""
+        return self.kind is Kind.LITERAL and self.value is None
+
+
+_LONGEST_KEPT = 1024
+
+
+def literal(value: object) -> Sym:
+    """A literal. Long strings and bytes are dropped: nothing legitimate is named by a kilobyte."""
+    if isinstance(value, (str, bytes, bytearray)) and len(value) > _LONGEST_KEPT:
+        return Sym(Kind.LITERAL, Ellipsis)
+    return Sym(Kind.LITERAL, value)

@@ -1,0 +1,29 @@
+"""Mitigations, each one object with three uses; one file each.
+
+    service/     steps around an endpoint: the same code in assessment and in production
+    inference/   stages in front of a model
+    training/    other ways to train it
+    pipeline/    the way an artifact travels
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+MODULES = (
+    "service.labels_only",
+    "service.query_budget",
+    "service.round_scores",
+    "inference.transport_quantise",
+    "training.adversarial",
+    "pipeline.digest_pin",
+)
+
+
+def facts_of(control: Any) -> tuple[tuple[str, Any], ...]:
+    """The facts a control changes, as (path below the component, value fit for `System.replace_fact`).
+
+    A control whose facts depend on its parameters has a method `facts`; for the others `info.changes` is the whole truth.
+    """
+    stated = getattr(control, "facts", None)
+    return tuple(stated()) if stated is not None else tuple(control.info.changes)

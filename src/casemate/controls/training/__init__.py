@@ -1,0 +1,1 @@
+"""Other ways to train a model. They load torch when first used."""

@@ -1,0 +1,138 @@
+"""How an attack is written and found.
+
+An attack is a frozen dataclass with `__call__(oracle, case, *, rng)`, a generator of ever better claims. Its parameters
+are its fields, so repr, hash, help and evidence ids are free. There is no base class: the contract in
+`casemate.testing` is what every attack must pass.
+
+    scope="rows"      many rows at once, in one record of row tensors; the driver sends survivors back
+    scope="dialogue"  one row; asks questions (`Ask`) and makes claims (`Claim`); the driver packs the questions of all
+                      rows into full model calls
+    scope="set"       sees the whole set; its yields are progress
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeVar, dataclass_transform
+
+from .adversary import Need
+from .errors import UsageError
+from .registry import Registry
+
+Scope = Literal["rows", "dialogue", "set"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackInfo:
+    """What is known of an attack without running it."""
+
+    id: str
+    needs: Need
+    scope: Scope
+    case: str  # the kind of case it takes: evade, poison, infer, copy, stall, smuggle
+    summary: str
+    papers: tuple[str, ...] = ()
+    aka: tuple[str, ...] = ()
+    spends: str = ""
+    modality: tuple[str, ...] = ("array",)  # array, table, bytes, text: what it can change
+    baseline: bool = False  # noise, prior guess: what the others are compared with
+    static_cost: Callable[[Any], int] | None = None  # model rows per attacked row, from the parameters alone
+
+
+class Attack(Protocol):
+    """What every attack looks like from outside."""
+
+    info: AttackInfo
+
+    def __call__(self, oracle: Any, case: Any, *, rng: Any) -> Generator[Any, Any, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A question of a dialogue: ``k`` inputs ``(k, *shape)`` (or a list of k) for the endpoint to decide."""
+
+    x: Any
+    account: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The best input so far of a dialogue, and whether the goal is met there."""
+
+    x: Any
+    broken: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The reply to an `Ask`: labels ``(k,)``, scores ``(k, c)`` where granted, met ``(k,)``, and queries left to this row."""
+
+    label: Any
+    scores: Any
+    met: Any
+    left: float
+
+
+attacks: Registry[type[Any]] = Registry("attack", "casemate.attacks")
+
+T = TypeVar("T", bound=type)
+_FAMILY_CASE = {
+    "evasion": "evade",
+    "poisoning": "poison",
+    "privacy": "infer",
+    "extraction": "copy",
+    "availability": "stall",
+    "supply": "smuggle",
+}
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def attack(
+    id: str,
+    *,
+    needs: Need,
+    scope: Scope = "rows",
+    papers: tuple[str, ...] = (),
+    aka: tuple[str, ...] = (),
+    spends: str = "",
+    modality: tuple[str, ...] = ("array",),
+    baseline: bool = False,
+    case: str | None = None,
+    static_cost: Callable[[Any], int] | None = None,
+) -> Callable[[T], T]:
+    """Register an attack under ``family.method`` and make it a frozen dataclass.
+
+    Args:
+        id: ``family.method``, lower case, stable for ever.
+        needs: Everything the adversary must hold.
+        scope: ``rows``, ``dialogue`` or ``set``.
+        papers: arXiv ids or DOIs; they are printed in reports.
+        aka: Names in the literature, for search.
+        spends: What a row costs, as a formula.
+        static_cost: Model rows per attacked row from the parameters alone, for plans.
+    """
+
+    def register(cls: T) -> T:
+        frozen: Any = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+        family = id.split(".")[0]
+        if case is None and family not in _FAMILY_CASE:
+            raise UsageError(f"attack {id!r}: family {family!r} has no case of its own; give case=")
+        summary = (cls.__doc__ or "").strip().splitlines()[0] if cls.__doc__ else ""
+        frozen.info = AttackInfo(
+            id=id, needs=needs, scope=scope, case=case or _FAMILY_CASE[family], summary=summary, papers=papers,
+            aka=aka, spends=spends, modality=modality, baseline=baseline, static_cost=static_cost,
+        )  # fmt: skip
+        attacks.add(id, frozen, aka)
+        return frozen  # type: ignore[no-any-return]
+
+    return register
+
+
+def parameters(attack: Any) -> dict[str, Any]:
+    """The parameters of an attack (or control) by name, in order."""
+    return {f.name: getattr(attack, f.name) for f in dataclasses.fields(attack)}
+
+
+Claims = Iterator[Any]

@@ -1,0 +1,241 @@
+"""What is attempted, and what the attacker hands in: one small pair per family.
+
+    Evade / Inputs      Poison / Records      Infer / Guesses
+    Copy / Replica      Stall / Load          Smuggle / Artifact
+
+A Case carries hidden truth (membership, held-out data) only for the judge: `blind` removes it before an attack sees the
+case. The labels of its own inputs are the attacker's knowledge and stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+
+from .constraint import Constraint
+from .errors import BadInput
+from .goal import Goal, Loss, Wrong
+from .target import Recipe, Target, count, take
+
+Array = Any
+
+
+class Case(Protocol):
+    """What every case can do."""
+
+    @property
+    def kind(self) -> str: ...
+    def blind(self) -> Self:
+        """This case without what only the judge may know."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdout:
+    """Data the judge keeps to itself."""
+
+    x: Any
+    y: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Evade:
+    """Change inputs so that the decision meets the goal.
+
+    Args:
+        x: Inputs ``(n, *shape)`` as the deployed system takes them; a frame or a list of bytes or strings too.
+        y: What is true of each, ``(n,)``; for `Routed`, the route of the unchanged input.
+        within: The constraint every claim must satisfy.
+        goal: What counts as success.
+        loss: What to climb, ``(logits, y) -> (n,)``; by default the attack's own.
+        seek: ``any`` finishes a row when its goal is met; ``nearest`` goes on for the smallest change.
+        row: Stable row ids, the keys of randomness and of the ledger. Left out, 0..n-1.
+    """
+
+    x: Any
+    y: Any
+    within: Constraint
+    goal: Goal = field(default_factory=Wrong)
+    loss: Loss | None = None
+    seek: Literal["any", "nearest"] = "any"
+    row: Any = None
+    kind = "evade"
+
+    def __post_init__(self) -> None:
+        if count(self.x) != len(self.y):
+            raise BadInput(f"x has {count(self.x)} rows and y has {len(self.y)}; give one label for each input")
+        if self.row is None:
+            object.__setattr__(self, "row", np.arange(count(self.x)))
+
+    def __len__(self) -> int:
+        return count(self.x)
+
+    def only(self, keep: Any) -> Evade:
+        """The case on the rows `keep` (booleans or indices) selects; they keep their ids."""
+        return replace(self, x=take(self.x, keep), y=take(self.y, keep), row=take(self.row, keep))
+
+    def blind(self) -> Evade:
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """Changed inputs, row for row, and which of them the attacker believes to succeed."""
+
+    x: Any
+    broken: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poison:
+    """Write training records so that the retrained model is worse.
+
+    Args:
+        recipe: How the victim trains.
+        fractions: Shares of the training set under the attacker's control, ascending, each in (0, 1).
+        seeds: Training seeds; every fraction is retrained once for each.
+        truth: Test data, the judge's alone.
+    """
+
+    recipe: Recipe
+    fractions: tuple[float, ...] = (0.02, 0.05, 0.1)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    truth: Holdout | None = None
+    kind = "poison"
+
+    def blind(self) -> Poison:
+        return replace(self, truth=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """Training records that replace rows of the training set: ``index (m,)``, ``x``, ``y``, in order of preference.
+
+    At a fraction f the judge applies the first ``floor(f * n)`` of them.
+    """
+
+    index: Any
+    x: Any
+    y: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Infer:
+    """Tell members of the training set from others.
+
+    Args:
+        x, y: Candidates and their true labels.
+        truth: ``(n,)`` booleans, True for members; the judge's alone.
+    """
+
+    x: Any
+    y: Any
+    truth: Any = None
+    kind = "infer"
+
+    def blind(self) -> Infer:
+        return replace(self, truth=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guesses:
+    """A membership score for each candidate (larger: more likely a member) and the yes or no the attacker commits to."""
+
+    score: Any
+    member: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """Build a model that decides like the target.
+
+    Args:
+        pool: Unlabelled inputs of the attacker's own that it may query with; None where it must invent them.
+        low, high: The domain to invent queries from, ``(d,)`` each.
+        queries: How many rows it plans to ask.
+        truth: Inputs on which the judge compares the two.
+    """
+
+    pool: Any = None
+    low: Any = None
+    high: Any = None
+    queries: int = 1000
+    truth: Holdout | None = None
+    kind = "copy"
+
+    def blind(self) -> Copy:
+        return replace(self, truth=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """The copy: ``labels(x) -> (n,)``, and, where it has them, its parameters by name."""
+
+    labels: Callable[[Any], Any]
+    scores: Callable[[Any], Any] | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stall:
+    """Keep honest users from being served.
+
+    Args:
+        x: Honest requests, which the attacker repeats.
+        rows: How many rows the attacker sends, at most.
+        within_s: The stretch of the endpoint's (virtual) clock over which they are sent.
+    """
+
+    x: Any
+    rows: int = 2000
+    within_s: float = 60.0
+    kind = "stall"
+
+    def blind(self) -> Stall:
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a flood met: rows sent and rows the endpoint worked for."""
+
+    sent: int
+    admitted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Smuggle:
+    """Get something into the system by way of its artifact.
+
+    Args:
+        artifact: The model file or folder as deployed. Read, never loaded.
+        pinned: The digest the deployed loader insists on (sha256 hex), or None where it takes any file.
+        facts: Facts of the description the check rests on, by name.
+    """
+
+    artifact: Path | None = None
+    pinned: str | None = None
+    facts: dict[str, str] = field(default_factory=dict)
+    kind = "smuggle"
+
+    def blind(self) -> Smuggle:
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """What was done with the artifact, and what came of it: checks by name, each passed (True) or broken (False)."""
+
+    checks: dict[str, bool]
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+AnyCase = Evade | Poison | Infer | Copy | Stall | Smuggle
+AnyClaim = Inputs | Records | Guesses | Replica | Load | Artifact
+
+__all__ = ["AnyCase", "AnyClaim", "Artifact", "Case", "Copy", "Evade", "Guesses", "Holdout", "Infer", "Inputs", "Load"]
+__all__ += ["Poison", "Records", "Replica", "Smuggle", "Stall", "Target"]

@@ -1,0 +1,179 @@
+"""What was measured, as data: a rate with its interval, n, baseline, cost, health and verdict."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from .errors import need
+
+
+class Verdict(StrEnum):
+    """What one cell showed."""
+
+    BROKEN = "broken"  # the goal was met more often than without an attack
+    RESISTED = "resisted"  # not, within this budget, by a healthy attack
+    INCONCLUSIVE = "inconclusive"  # not, but the attack was unhealthy: see the checks
+    CERTIFIED = "certified"
+    ERROR = "error"
+
+
+class Status(StrEnum):
+    """What a finding stands at."""
+
+    BROKEN = "broken"
+    RESISTED = "resisted"
+    INCONCLUSIVE = "inconclusive"
+    CERTIFIED = "certified"
+    ERROR = "error"
+    NOT_APPLICABLE = "not_applicable"
+    QUESTION = "question"
+    UNTESTED = "untested"
+    MITIGATED = "mitigated"
+    CLAIMED = "claimed"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval and how it was made."""
+
+    low: float
+    high: float
+    method: str = "Clopper-Pearson"
+    level: float = 0.95
+
+    def __str__(self) -> str:
+        return f"[{self.low:.3g}, {self.high:.3g}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One health check. `ok` is None where it could not be computed, and `detail` says why."""
+
+    number: int
+    name: str
+    ok: bool | None
+    detail: str = ""
+    fatal: bool = True  # whether failing it makes `resisted` into `inconclusive`
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What happens without the attack's skill: noise, imputation, a prior guess."""
+
+    name: str
+    rate: float
+    interval: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What it cost the attacker: deployed-endpoint queries until half the rows break.
+
+    `queries` is None where fewer than half broke within the budget (censored at `censored_at`).
+    """
+
+    queries: float | None
+    censored_at: float | None = None
+    accounts: int = 1
+    days: float | None = None
+    gradients: float | None = None
+    records: int | None = None
+    money: float | None = None
+
+    def __str__(self) -> str:
+        if self.queries is None:
+            return "not shown" if self.censored_at is None else f"> {self.censored_at:,.0f} queries"
+        return f"{self.queries:,.0f} {'query' if self.queries == 1 else 'queries'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """The outcome of one attack by one adversary on one target.
+
+    Args:
+        rate: The family's measure, named by `measure` (share of rows broken, advantage, agreement, ...).
+        rows: One entry per row and column name: ids, whether it was right at the start, broken, distance, queries, ...
+        curves: Named curves as lists of points ``(x, y, low, high)``.
+        claims: What the attacker handed in, as the judge saw it. Not part of the JSON.
+    """
+
+    attack: str
+    params: dict[str, Any]
+    adversary: str
+    may: tuple[str, ...]
+    budget: str
+    target: str
+    fingerprint: str | None
+    case: str
+    seed: int
+    measure: str
+    rate: float
+    interval: Interval | None
+    n: int
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()
+    baseline: Baseline | None = None
+    cost: Cost | None = None
+    spent: dict[str, int] = field(default_factory=dict)
+    health: tuple[Check, ...] = ()
+    rows: dict[str, Any] = field(default_factory=dict)
+    curves: dict[str, list[tuple[float, float, float, float]]] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+    papers: tuple[str, ...] = ()
+    seconds: float = 0.0
+    claims: Any = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the claims, as JSON-ready values."""
+        return {name: plain(getattr(self, name)) for name in self.__slots__ if name != "claims"}
+
+    def digest(self) -> str:
+        """A hash of all that must repeat: everything but measured time."""
+        data = self.to_dict()
+        data.pop("seconds")
+        data["extra"] = {k: v for k, v in data["extra"].items() if not k.endswith("_seconds")}
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+    def to_frame(self) -> Any:
+        """Per-row results as a pandas DataFrame."""
+        pandas = need("pandas", "sklearn", "to_frame")
+        return pandas.DataFrame({k: v for k, v in self.rows.items() if np.ndim(v) == 1})
+
+    @property
+    def broken(self) -> bool:
+        return self.verdict is Verdict.BROKEN
+
+    def __str__(self) -> str:
+        interval = f" {self.interval}" if self.interval else ""
+        return f"{self.attack} by {self.adversary}: {self.verdict} · {self.measure} {self.rate:.3f}{interval}, n={self.n}"
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it. Infinity and NaN become strings, so that the JSON is strict."""
+    if isinstance(value, StrEnum | str | bool) or value is None:
+        return str(value) if isinstance(value, StrEnum) else value
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        number = float(value)
+        return number if math.isfinite(number) else str(number)
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, Iterable):
+        return [plain(v) for v in value]
+    return repr(value)

@@ -1,0 +1,128 @@
+"""Success as a value: a predicate on the *decision*, never on an internal score.
+
+`met` is what the judge applies. `loss` is what an attack climbs when the user gives nothing better: the margin, so
+that it is positive exactly where a plain argmax decision would meet the goal. Both take numpy arrays or torch tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .target import REJECT
+
+Array = Any
+Loss = Callable[[Array, Array], Array]  # (logits (n, k), y (n,)) -> (n,), larger is better for the attacker
+
+
+class Goal(Protocol):
+    """What the adversary wants of the decision."""
+
+    def met(self, decision: Array, y: Array) -> Array:
+        """Which rows reached the goal: ``(n,)`` booleans. `y` is the truth, or the decision at the start."""
+        ...
+
+    def loss(self, logits: Array, y: Array) -> Array:
+        """How near each row is, ``(n,)``; at least zero where an argmax decision meets the goal."""
+        ...
+
+
+def _best_other(logits: Array, y: Array) -> tuple[Array, Array]:
+    """The score of class `y`, and the best of the others. Masked with minus infinity, never by multiplying."""
+    if isinstance(y, int):
+        y = logits.argmax(-1) * 0 + y
+    index = y.reshape(-1, 1)
+    if hasattr(logits, "gather"):  # torch
+        own = logits.gather(1, index)[:, 0]
+        return own, logits.scatter(1, index, float("-inf")).max(1).values
+    import numpy as np
+
+    own = np.take_along_axis(logits, index, 1)[:, 0]
+    others = np.array(logits, dtype=float)
+    np.put_along_axis(others, index, -np.inf, 1)
+    return own, others.max(1)
+
+
+def _negative(answer: Array) -> Array:
+    return answer == REJECT
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """Any decision but the true one.
+
+    Args:
+        reject_counts: Whether being rejected (sent to a human, say) is a success. Usually it is not.
+    """
+
+    reject_counts: bool = False
+
+    def met(self, decision: Array, y: Array) -> Array:
+        wrong = decision != y
+        return wrong if self.reject_counts else wrong & ~_negative(decision)
+
+    def loss(self, logits: Array, y: Array) -> Array:
+        own, other = _best_other(logits, y)
+        return other - own
+
+
+@dataclass(frozen=True, slots=True)
+class Becomes:
+    """One named decision: ``Becomes(3)``. A row that is there already is not a success of anybody."""
+
+    target: int
+
+    def met(self, decision: Array, y: Array) -> Array:
+        return decision == self.target
+
+    def loss(self, logits: Array, y: Array) -> Array:
+        own, other = _best_other(logits, self.target)
+        return own - other
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A decision out of a set, or (with no set) any route but the one of the unchanged input."""
+
+    to: tuple[int, ...] = ()
+
+    def met(self, decision: Array, y: Array) -> Array:
+        if not self.to:
+            return decision != y
+        met = decision == self.to[0]
+        for route in self.to[1:]:
+            met = met | (decision == route)
+        return met & (decision != y)
+
+    def loss(self, logits: Array, y: Array) -> Array:
+        own, other = _best_other(logits, y)
+        return other - own
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Move a regression by at least `delta` (its sign says in which direction)."""
+
+    delta: float
+
+    def met(self, decision: Array, y: Array) -> Array:
+        return (decision - y) >= self.delta if self.delta >= 0 else (decision - y) <= self.delta
+
+    def loss(self, logits: Array, y: Array) -> Array:
+        moved = logits.reshape(len(y)) - y
+        return moved - self.delta if self.delta >= 0 else self.delta - moved
+
+
+@dataclass(frozen=True, slots=True)
+class Vanish:
+    """Make the detector see nothing: the decision becomes `nothing`."""
+
+    nothing: int = 0
+
+    def met(self, decision: Array, y: Array) -> Array:
+        return decision == self.nothing
+
+    def loss(self, logits: Array, y: Array) -> Array:
+        own, other = _best_other(logits, self.nothing)
+        return own - other

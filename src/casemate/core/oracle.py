@@ -1,0 +1,304 @@
+"""The only door from an attack to a target: it grants, meters, refuses.
+
+Every call is charged before it is made, to the row it was made for. The budget is a hard cap: the call that would overrun
+it raises `BudgetSpent` and is not made. The endpoint's own limits are controls of the target: they refuse, and a refusal
+is charged too, because the attacker did send the row.
+
+The ledger equation, which a hook on the model checks in `casemate.testing`:
+
+    model rows = queries + local + gradients - refused + judge + health      (times the draws of a random target)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .adversary import Adversary, Need
+from .control import Service
+from .errors import BudgetSpent, NotGranted, Refused
+from .target import Recipe, Response, Slope, Target, count, take
+
+Array = Any
+DAY = 86_400.0
+_PER_ROW = ("queries", "refused", "local", "gradients")
+
+
+class Meter:
+    """What was spent, by row and in total. The one mutable object of a run."""
+
+    def __init__(self, rows: Any) -> None:
+        self._size = int(np.max(rows, initial=-1)) + 1
+        self._by_row = {kind: np.zeros(self._size, np.int64) for kind in _PER_ROW}
+        self.total: dict[str, int] = dict.fromkeys((*_PER_ROW, "parent", "records", "judge", "health"), 0)
+
+    def add(self, kind: str, rows: Any) -> None:
+        """Charge one unit of `kind` to each entry of `rows` (repeats count)."""
+        rows = np.asarray(rows)
+        self._by_row[kind] += np.bincount(rows, minlength=self._size)
+        self.total[kind] += len(rows)
+
+    def of(self, kind: str, rows: Any) -> NDArray[np.int64]:
+        """What each of `rows` has been charged of `kind`."""
+        return np.asarray(self._by_row[kind][np.asarray(rows)])
+
+    def count(self, kind: str, amount: int) -> None:
+        """Charge to the whole, where no row is to blame."""
+        self.total[kind] += amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the adversary holds besides access: its own data, the public parent, the recipe, the artifact."""
+
+    data: tuple[Any, Any] | None = None
+    parent: Target | None = None
+    recipe: Recipe | None = None
+    artifact: Path | None = None
+
+
+class Endpoint:
+    """The deployed endpoint: a target behind its service controls, on a virtual clock.
+
+    Holds the state of the controls. A patient attacker (one with days to spend) waits for the next window instead of
+    being refused; an attacker with several accounts goes on with the next one.
+    """
+
+    def __init__(self, target: Target, services: Sequence[Service] = (), *, accounts: int = 1, days: float | None = None):
+        self.target, self.services = target, tuple(services)
+        self.now, self._end = 0.0, 0.0 if days is None else days * DAY
+        self._accounts = [str(i) for i in range(accounts)]
+        self._states = [service.start for service in self.services]
+
+    def admit(self, rows: int, account: int | None = None) -> NDArray[np.bool_]:
+        """Which of the next `rows` rows are let in, ``(rows,)``; moves the clock where waiting helps."""
+        admitted = np.zeros(rows, bool)
+        while self.services and not admitted.all():
+            open_rows = np.flatnonzero(~admitted)
+            for name in self._accounts if account is None else [self._accounts[account]]:
+                mask = self._ask(name, len(open_rows))
+                admitted[open_rows[mask]] = True
+                open_rows = open_rows[~mask]
+                if not len(open_rows):
+                    return admitted
+            names = self._accounts if account is None else [self._accounts[account]]
+            pause = min(self._wait(name) for name in names)
+            if not (0 < pause and self.now + pause <= self._end):
+                return admitted
+            self.now += pause
+        return admitted if self.services else np.ones(rows, bool)
+
+    def _ask(self, account: str, rows: int) -> NDArray[np.bool_]:
+        """One pass through all controls. A row that a later control refuses was still counted by the earlier ones."""
+        mask = np.ones(rows, bool)
+        for i, service in enumerate(self.services):
+            inside = np.flatnonzero(mask)
+            self._states[i], let_in = service.admit(self._states[i], account, range(len(inside)), self.now)
+            mask[inside[~np.asarray(let_in, bool)]] = False
+        return mask
+
+    def _wait(self, account: str) -> float:
+        return max((s.wait(st, account, self.now) for s, st in zip(self.services, self._states, strict=True)), default=0.0)
+
+    def shown(self, response: Response) -> Response:
+        """The response as the controls let it out."""
+        for state, service in zip(self._states, self.services, strict=True):
+            response = service.answer(state, response)
+        return response
+
+    def decide(self, x: Any, rows: Array | None = None, draw: int = 0) -> Response:
+        """The deployed decision with nothing metered: the judge's own way in."""
+        return self.shown(self.target.respond(x, rows=rows, draw=draw))
+
+
+class Oracle:
+    """What one adversary can do with one endpoint. Handed to attacks; it has no other way in.
+
+    Args:
+        endpoint: The deployed endpoint.
+        adversary: Whose hands these are.
+        meter: Where it is all counted.
+        known: What the adversary holds besides access.
+    """
+
+    def __init__(self, endpoint: Endpoint, adversary: Adversary, meter: Meter, known: Known | None = None) -> None:
+        self._endpoint, self._meter = endpoint, meter
+        self.adversary, self._known = adversary, known or Known()
+        # With a copy of the artifact, forward passes run on the copy: they cost compute and no query.
+        self._copy = Need.ARTIFACT in adversary.may
+
+    # -- asking -------------------------------------------------------------------------------------------------------
+    def look(self, x: Any, *, rows: Array, account: int | None = None) -> Response:
+        """All that is granted of the decisions on `x`. Spends one query (or one local call, with a copy) per row.
+
+        Raises:
+            BudgetSpent: The budget does not cover all of `x`; nothing was sent.
+            Refused: The endpoint refused some of it.
+        """
+        response, refused = self.ask(x, rows=rows, account=account)
+        if response is None or refused.any():
+            raise Refused(f"the endpoint refused {int(refused.sum())} of {len(refused)} rows")
+        return response
+
+    def ask(self, x: Any, *, rows: Array, account: int | None = None) -> tuple[Response | None, NDArray[np.bool_]]:
+        """Like `look`, for a caller that can use part of an answer: the response to the rows let in, and who was not."""
+        self._require(Need.LABEL)
+        rows, size = np.asarray(rows), count(x)
+        draw = self._draw(rows)
+        if self._copy:
+            self._pay("local", rows)
+            return self._granted(self._endpoint.target.respond(x, rows=rows, draw=draw)), np.zeros(size, bool)
+        self._pay("queries", rows)
+        admitted = self._endpoint.admit(size, account)
+        self._meter.add("refused", rows[~admitted])
+        if not admitted.any():
+            return None, ~admitted
+        if not admitted.all():
+            x, rows = take(x, admitted), rows[admitted]
+        response = self._endpoint.shown(self._endpoint.target.respond(x, rows=rows, draw=draw))
+        return self._granted(response), ~admitted
+
+    def labels(self, x: Any, *, rows: Array) -> Array:
+        """Decisions ``(n,)``."""
+        return self.look(x, rows=rows).label
+
+    def scores(self, x: Any, *, rows: Array) -> Array:
+        """Scores ``(n, k)`` as the deployed output gives them."""
+        self._require(Need.SCORE)
+        found = self.look(x, rows=rows).scores
+        if found is None:
+            raise NotGranted(f"{self.adversary.name}: scores are granted, but the endpoint shows none")
+        return found
+
+    def gradient(
+        self, x: Array, *, y: Array, rows: Array, loss: Callable[[Array, Array], Array], draws: int = 1
+    ) -> Slope:
+        """Differentiate ``loss(logits, y)`` on the attacker's copy; `draws` averages over a random target.
+
+        Spends `draws` gradients per row.
+        """
+        self._require(Need.GRADIENT)
+        rows = np.asarray(rows)
+        first = self._draw(rows)
+        self._pay("gradients", rows if draws == 1 else np.repeat(rows, draws))
+        target = self._endpoint.target
+        slope = target.gradient(x, y, loss, rows=rows, draw=first)
+        for extra in range(1, draws):
+            more = target.gradient(x, y, loss, rows=rows, draw=first + extra)
+            slope = replace(slope, loss=slope.loss + more.loss, slope=slope.slope + more.slope)
+        if draws > 1:
+            slope = replace(slope, loss=slope.loss / draws, slope=slope.slope / draws)
+        return replace(slope, response=self._granted(slope.response))
+
+    # -- holding ------------------------------------------------------------------------------------------------------
+    def parent(self) -> Oracle:
+        """The public parent as an oracle of its own: free of queries, its compute counted under ``parent``."""
+        self._require(Need.PARENT)
+        if self._known.parent is None:
+            raise NotGranted(f"{self.adversary.name}: a public parent is stated, but the description binds none to attack with")
+        may = Need.LABEL | Need.SCORE | Need.LOGIT | Need.GRADIENT | Need.ARTIFACT
+        mine = replace(self.adversary, name=f"{self.adversary.name} on the parent", may=may, budget=type(self.adversary.budget)())
+        return _Parent(Endpoint(self._known.parent), mine, self._meter)
+
+    @property
+    def data(self) -> tuple[Any, Any]:
+        """Training data the adversary can read."""
+        self._require(Need.DATA)
+        if self._known.data is None:
+            raise NotGranted(f"{self.adversary.name}: training data is granted, but none is bound")
+        return self._known.data
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the model is trained, for shadows and surrogates: the attacker's compute."""
+        self._require(Need.RECIPE)
+        if self._known.recipe is None:
+            raise NotGranted(f"{self.adversary.name}: the recipe is granted, but none is bound")
+        return self._known.recipe
+
+    @property
+    def artifact(self) -> Path:
+        """The deployed model file."""
+        if self._known.artifact is None:
+            raise NotGranted(f"{self.adversary.name}: no artifact is bound to the description")
+        return self._known.artifact
+
+    def contribute(self, records: int) -> None:
+        """Write `records` training records. Spends that many of the budget's records."""
+        self._require(Need.CONTRIBUTE)
+        cap = self.adversary.budget.records
+        if cap is not None and self._meter.total["records"] + records > cap:
+            raise BudgetSpent(f"{records} more records would exceed the budget of {cap}")
+        self._meter.count("records", records)
+
+    # -- counting -----------------------------------------------------------------------------------------------------
+    @property
+    def on_copy(self) -> bool:
+        """Whether forward passes run on the attacker's own copy."""
+        return self._copy
+
+    @property
+    def random(self) -> bool:
+        """Whether the target draws randomness."""
+        return self._endpoint.target.random
+
+    def granted(self, need: Need) -> bool:
+        """Whether the adversary holds all of `need`."""
+        return need in self.adversary.may
+
+    def spent(self, kind: str, rows: Array) -> NDArray[np.int64]:
+        """What was charged to each of `rows`."""
+        return self._meter.of(kind, rows)
+
+    def left(self, rows: Array) -> NDArray[np.float64]:
+        """Queries each of `rows` may still ask, infinite where there is no cap."""
+        cap = self.adversary.budget.queries_per_row
+        if cap is None or self._copy:
+            return np.full(len(np.asarray(rows)), np.inf)
+        return np.asarray(cap - self._meter.of("queries", rows), np.float64)
+
+    def _draw(self, rows: NDArray[Any]) -> int:
+        """The next draw number of these rows: their own call count, so that batches cannot matter."""
+        if not self._endpoint.target.random or not len(rows):
+            return 0
+        return int(max((self._meter.of(kind, rows)).max() for kind in ("queries", "local", "gradients")))
+
+    def _pay(self, kind: str, rows: NDArray[Any]) -> None:
+        budget, meter = self.adversary.budget, self._meter
+        cap = {"queries": budget.queries_per_row, "gradients": budget.gradients_per_row}.get(kind)
+        if cap is not None:
+            due = meter.of(kind, rows) + np.bincount(rows)[rows]
+            if (due > cap).any():
+                raise BudgetSpent(f"{kind}: the next call would exceed {cap} for a row")
+        if kind == "queries" and budget.queries is not None and meter.total["queries"] + len(rows) > budget.queries:
+            raise BudgetSpent(f"{len(rows)} more queries would exceed the campaign's {budget.queries}")
+        meter.add(kind, rows)
+
+    def _require(self, need: Need) -> None:
+        if need not in self.adversary.may:
+            held = ", ".join(self.adversary.may.names) or "nothing"
+            missing = ", ".join((need & ~self.adversary.may).names)
+            raise NotGranted(f"{self.adversary.name} does not hold {missing!r}; this adversary may use: {held}")
+
+    def _granted(self, response: Response) -> Response:
+        may = self.adversary.may
+        return Response(
+            response.label,
+            response.scores if Need.SCORE in may else None,
+            response.logits if Need.LOGIT in may else None,
+        )
+
+
+class _Parent(Oracle):
+    """The parent's oracle counts under its own name and has no budget."""
+
+    def _pay(self, kind: str, rows: NDArray[Any]) -> None:
+        self._meter.count("parent", len(rows))
+
+    def _draw(self, rows: NDArray[Any]) -> int:
+        return self._meter.total["parent"] if self._endpoint.target.random else 0

@@ -1,0 +1,70 @@
+"""Finding attacks, controls and targets by name.
+
+Registries hold definitions, never runs. The rooms of casemate register from one explicit tuple of modules, and a plugin
+package in the same way, through an entry point in the group ``casemate`` whose value is a module to import.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from .errors import UnknownName, UsageError
+
+T = TypeVar("T")
+_plugins_loaded = False
+
+
+def load_plugins() -> None:
+    """Import every plugin once. A plugin that fails to import is an error, never a silent absence."""
+    global _plugins_loaded
+    if _plugins_loaded:
+        return
+    _plugins_loaded = True
+    for point in entry_points(group="casemate"):
+        try:
+            importlib.import_module(point.value)
+        except Exception as error:
+            raise UsageError(f"plugin {point.name!r} ({point.value}) failed to import: {error!r}; mend or remove it") from error
+
+
+class Registry(Generic[T]):
+    """Definitions by id. `room` is the package whose import registers the built-in ones."""
+
+    def __init__(self, kind: str, room: str) -> None:
+        self.kind, self._room = kind, room
+        self._items: dict[str, T] = {}
+        self._aka: dict[str, str] = {}
+
+    def add(self, id: str, item: T, aka: tuple[str, ...] = ()) -> None:
+        """Register. The same definition may be imported twice; two definitions of one id are an error."""
+        old = self._items.get(id)
+        if old is not None and getattr(old, "__qualname__", old) != getattr(item, "__qualname__", item):
+            raise UsageError(f"{self.kind} {id!r} is registered twice: {old!r} and {item!r}")
+        self._items[id] = item
+        self._aka.update({name.lower(): id for name in aka})
+
+    def load(self) -> None:
+        """Import the built-in room and all plugins."""
+        module = importlib.import_module(self._room)
+        for name in getattr(module, "MODULES", ()):
+            importlib.import_module(f"{self._room}.{name}")
+        load_plugins()
+
+    def get(self, id: str) -> T:
+        """The definition with this id or literature name."""
+        self.load()
+        found = self._items.get(self._aka.get(id.lower(), id))
+        if found is None:
+            raise UnknownName(self.kind, id, self._items)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        self.load()
+        return iter(sorted(self._items))
+
+    def __contains__(self, id: str) -> bool:
+        self.load()
+        return id in self._items

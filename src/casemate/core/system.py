@@ -1,0 +1,337 @@
+"""The System: a frozen graph of who exists, what is deployed and who can do what to it.
+
+`System` checks itself whichever way it was built, and says everything that is wrong at once. What follows from its
+facts (routes, what a principal sees) is in `casemate.core.surface`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal
+
+from casemate.core.entities import (
+    NO,
+    UNKNOWN,
+    YES,
+    Access,
+    AccessBudget,
+    Artifact,
+    Asset,
+    Assumption,
+    Binding,
+    Component,
+    Decision,
+    DecisionRule,
+    DeclaredControl,
+    Endpoint,
+    Fact,
+    Flow,
+    Model,
+    Parent,
+    Prices,
+    Principal,
+    Privacy,
+    Provenance,
+    RateLimit,
+    Source,
+    Training,
+    Truth,
+    Worth,
+    Zone,
+    field_key,
+    field_named,
+    hints,
+    misfit,
+)
+from casemate.core.errors import BadSystem, Problem, UnknownName
+
+__all__ = [
+    "NO",
+    "UNKNOWN",
+    "YES",
+    "Access",
+    "AccessBudget",
+    "Artifact",
+    "Asset",
+    "Assumption",
+    "Binding",
+    "Component",
+    "Decision",
+    "DecisionRule",
+    "DeclaredControl",
+    "Endpoint",
+    "Fact",
+    "Flow",
+    "Model",
+    "Parent",
+    "Prices",
+    "Principal",
+    "Privacy",
+    "Provenance",
+    "RateLimit",
+    "Source",
+    "System",
+    "Training",
+    "Truth",
+    "Worth",
+    "Zone",
+]
+
+_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(->[A-Za-z_][A-Za-z0-9_-]*)?\Z")
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z")
+_COLLECTIONS = ("zones", "principals", "assets", "components", "flows")
+
+
+# The fields of the `system:` block of a description; the others are its top-level lists.
+HEAD = ("name", "version", "description", "owner", "task", "modality", "decision", "target", "prices")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """A deployed system, as facts. Raises `BadSystem` with every problem when it contradicts itself.
+
+    Ids share one namespace (zones, principals, assets, components, flows): a path such as `api.model.output`
+    and a threat id such as `EV-02@api#customer` name their elements bare.
+    """
+
+    name: str = ""
+    version: str | None = None
+    description: str | None = None
+    owner: str | None = None
+    task: Literal["binary", "multiclass", "regression", "detection", "ranking", "seq", "anomaly"] | None = None
+    modality: Literal["tabular", "image", "text", "audio", "timeseries", "graph", "bytes"] | None = None
+    decision: Decision | None = None
+    target: tuple[Binding, ...] = ()
+    prices: Prices | None = None
+    zones: tuple[Zone, ...] = ()
+    principals: tuple[Principal, ...] = ()
+    assets: tuple[Asset, ...] = ()
+    components: tuple[Component, ...] = ()
+    flows: tuple[Flow, ...] = ()
+    access: tuple[Access, ...] = ()
+    controls: tuple[DeclaredControl, ...] = ()
+    assumptions: tuple[Assumption, ...] = ()
+    sources: Mapping[str, Source] = field(default_factory=dict)  # of the facts that are not simply asserted
+    folder: str = field(default="", compare=False)  # where `module:function` names are looked up
+    places: Mapping[str, tuple[str, int]] = field(default_factory=dict, compare=False, repr=False)
+    _found: dict[str, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        flows = self.flows
+        if isinstance(flows, tuple):
+            flows = tuple(_identified(flow) for flow in flows)
+            object.__setattr__(self, "flows", flows)
+        problems = list(_problems(self))
+        if problems:
+            raise BadSystem(problems)
+        named = {element.id: element for kind in _COLLECTIONS for element in getattr(self, kind)}
+        onward: dict[str, list[str]] = {}
+        back: dict[str, list[str]] = {}
+        for flow in flows:
+            onward.setdefault(flow.from_, []).append(flow.to)
+            back.setdefault(flow.to, []).append(flow.from_)
+        self._found.update(named=named, onward=onward, back=back)
+
+    def element(self, id: str) -> Any:
+        """The zone, principal, asset, component or flow with this id."""
+        try:
+            return self._found["named"][id]
+        except KeyError:
+            raise UnknownName("element", id, self._found["named"]) from None
+
+    def component(self, id: str) -> Component:
+        for component in self.components:
+            if component.id == id:
+                return component
+        raise UnknownName("component", id, (c.id for c in self.components))
+
+    def binding(self, component: str) -> Binding | None:
+        """How the component is executed, or None: its threats can then only be `untested`."""
+        return next((b for b in self.target if b.component == component), None)
+
+    def place(self, path: str) -> tuple[str, int]:
+        """File and line that state `path`, or the nearest thing around it."""
+        while path and path not in self.places:
+            path = path.rpartition(".")[0]
+        return self.places.get(path, ("<python>", 0))
+
+    def fact(self, path: str) -> Fact:
+        """The value at a path such as `api.model.output` or `system.task`; `UNKNOWN` when nobody stated it.
+
+        Below something that is known not to exist (`parent: none`) the answer is "none", or NO for a fact.
+        """
+        first, *rest = path.split(".")
+        at: Any = self if first == "system" else self.element(first)
+        kind: type | None = type(at)
+        for key in rest:
+            if kind is None:
+                raise UnknownName("fact", path, [path.removesuffix(f".{key}")])
+            name, inner = field_named(kind, key)
+            if is_dataclass(at):
+                at = getattr(at, name)
+            elif at == "none" and hints(kind)[name] is Truth:
+                at = NO
+            kind = inner
+        return Fact(path, UNKNOWN if at is None else at, self.sources.get(path, "asserted"))
+
+    def replace_fact(self, path: str, value: Any, source: Source = "asserted") -> System:
+        """A new System in which one fact differs. `bool` is accepted for yes and no; missing records are made."""
+        first, *rest = path.split(".")
+        if not rest:
+            raise UnknownName("fact", path, ("<component>.<record>.<field>",))
+        sources = {k: v for k, v in self.sources.items() if k != path and not k.startswith(path + ".")}
+        if source != "asserted":
+            sources[path] = source
+        if first == "system":
+            changed: System = _changed(self, rest, value)
+            return replace(changed, sources=sources)
+        old = self.element(first)
+        new = _changed(old, rest, value)
+        kind = next(k for k in _COLLECTIONS if any(e is old for e in getattr(self, k)))
+        swapped: dict[str, Any] = {kind: tuple(new if e is old else e for e in getattr(self, kind))}
+        return replace(self, sources=sources, **swapped)
+
+    def closure(self, start: Iterable[str], *, back: bool = False, past_trainers: bool = True) -> tuple[str, ...]:
+        """Every element a flow leads to (or comes from), the start included, nearest first."""
+        start = tuple(start)
+        key = f"closure {start} {back} {past_trainers}"
+        if key not in self._found:
+            edges: dict[str, list[str]] = self._found["back" if back else "onward"]
+            seen = dict.fromkeys(start)
+            queue = list(seen)
+            for at in queue:  # grows while it is walked
+                for after in edges.get(at, ()):
+                    if after not in seen and (past_trainers or not _trains(self, after)):
+                        seen[after] = None
+                        queue.append(after)
+            self._found[key] = tuple(seen)
+        found: tuple[str, ...] = self._found[key]
+        return found
+
+
+def _trains(system: System, id: str) -> bool:
+    element = system._found["named"][id]
+    return isinstance(element, Component) and element.trains
+
+
+def _changed(record: Any, keys: list[str], value: Any) -> Any:
+    name, inner = field_named(type(record), keys[0])
+    if len(keys) == 1:
+        return replace(record, **{name: Truth.of(value) if isinstance(value, bool) else value})
+    if inner is None:
+        raise UnknownName("field", ".".join(keys), [keys[0]])
+    held = getattr(record, name)
+    return replace(record, **{name: _changed(held if is_dataclass(held) else inner(), keys[1:], value)})
+
+
+# What is wrong with a system -----------------------------------------------------------------------------------------
+
+
+def _problems(system: System) -> Iterator[Problem]:
+    yield from _misfits(system, system, "")
+    lists = [getattr(system, kind) for kind in (*_COLLECTIONS, "access", "controls", "assumptions", "target")]
+    if not all(isinstance(rows, tuple) and all(map(is_dataclass, rows)) for rows in lists):
+        return  # already reported; nothing below can be told
+    known = {kind: [e.id for e in getattr(system, kind)] for kind in _COLLECTIONS}
+    yield from _duplicates(system)
+    for kind in (*_COLLECTIONS, "access", "controls", "target"):
+        for index, element in enumerate(getattr(system, kind)):
+            yield from _dangling(system, element, _named(element, kind, index), known)
+    for index, binding in enumerate(system.target):
+        yield from _binding(system, binding, _named(binding, "target", index))
+
+
+def _identified(flow: Any) -> Any:
+    return replace(flow, id=f"{flow.from_}->{flow.to}") if isinstance(flow, Flow) and not flow.id else flow
+
+
+def _problem(system: System, path: str, message: str, hint: str = "") -> Problem:
+    file, line = system.place(path)
+    return Problem(file, line, path, message, hint)
+
+
+def _named(element: Any, kind: str, index: int) -> str:
+    if kind == "target":
+        return f"system.target({element.component})"
+    return getattr(element, "id", "") or f"{kind}[{index}]"
+
+
+def _misfits(system: System, record: Any, path: str) -> Iterator[Problem]:
+    """Values of the wrong type or outside their choices, all the way down."""
+    for f in fields(record):
+        if f.name in ("sources", "places", "folder", "_found"):
+            continue
+        value = getattr(record, f.name)
+        where = f"{path}.{field_key(f)}" if path else field_key(f)
+        where = f"system.{where}" if record is system and f.name in HEAD else where
+        wrong = misfit(value, type(record), f.name)
+        if wrong:
+            allowed = wrong.split(", ") if ", " in wrong else []
+            close = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.5)
+            yield _problem(
+                system, where, f"expected {wrong}; got {value!r}", f"did you mean {close[0]}?" if close else ""
+            )
+        elif is_dataclass(value):
+            yield from _misfits(system, value, where)
+        elif isinstance(value, tuple):
+            for index, item in enumerate(value):
+                if is_dataclass(item):
+                    yield from _misfits(system, item, _named(item, f.name, index))
+
+
+def _duplicates(system: System) -> Iterator[Problem]:
+    seen: dict[str, str] = {"system": "system"}
+    rows = [(kind, index, e) for kind in _COLLECTIONS for index, e in enumerate(getattr(system, kind))]
+    for kind, index, element in rows:
+        id = element.id
+        where = _named(element, kind, index)
+        if not isinstance(id, str) or not _ID.match(id):
+            message = f"needs an id of letters, digits, - and _; got {id!r}" if id else "has no id"
+            yield _problem(system, where, message)
+        elif id in seen:
+            yield _problem(system, where, f"the id {id!r} names something in {seen[id]} and in {kind}", "rename one")
+        else:
+            seen[id] = kind
+    for kind in ("access", "controls", "target"):
+        ids = [_named(e, kind, i) for i, e in enumerate(getattr(system, kind))]
+        for id in sorted({id for id in ids if ids.count(id) > 1}):
+            yield _problem(system, id, f"appears {ids.count(id)} times in {kind}", "merge them into one")
+
+
+def _dangling(system: System, record: Any, where: str, known: Mapping[str, list[str]]) -> Iterator[Problem]:
+    for f in fields(record):
+        value = getattr(record, f.name)
+        if is_dataclass(value):
+            yield from _dangling(system, value, f"{where}.{field_key(f)}", known)
+        kinds = f.metadata.get("refs", ())
+        must = f.name in ("from_", "to", "principal", "on", "component")
+        if kinds and must and not value:
+            yield _problem(system, where, f"says nothing for {field_key(f)!r}", f"name one of {', '.join(kinds)}")
+        allowed = [id for kind in kinds for id in known[kind]]
+        for id in (value if isinstance(value, tuple) else (value,)) if kinds and value else ():
+            if id not in allowed:
+                close = difflib.get_close_matches(str(id), allowed, n=1, cutoff=0.5)
+                hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(allowed) or 'none'}"
+                message = f"{id!r} is not one of the {' or '.join(kinds)}"
+                yield _problem(system, f"{where}.{field_key(f)}", message, hint)
+
+
+def _binding(system: System, binding: Binding, where: str) -> Iterator[Problem]:
+    for name in ("factory", "data", "recipe", "parent"):
+        value = getattr(binding, name)
+        if isinstance(value, str) and not _FUNCTION.match(value):
+            yield _problem(system, f"{where}.{name}", f"expected module:function; got {value!r}")
+    if binding.url is not None:
+        for name in ("protocol", "query_cap", "pace_per_s"):
+            if getattr(binding, name) is None:
+                yield _problem(system, where, f"names a url, so {name!r} must be stated", "nothing is sent without it")
+        if not binding.url.startswith(("http://", "https://")):
+            yield _problem(system, f"{where}.url", f"expected http:// or https://; got {binding.url!r}")
+    if binding.url is not None and binding.factory is not None:
+        yield _problem(system, where, "has both a url and a factory", "keep one")
+    for attack, options in binding.attacks.items() if isinstance(binding.attacks, Mapping) else ():
+        if not isinstance(options, Mapping):
+            yield _problem(system, f"{where}.attacks.{attack}", "expected a mapping of options")

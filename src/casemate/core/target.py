@@ -1,0 +1,127 @@
+"""The deployed decision made executable, as the rest of casemate sees it.
+
+The adapters that load real models live in `casemate.targets`; this is only what they promise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from .adversary import Need
+
+Array = Any
+REJECT = -1  # the decision "not decided here": below threshold, sent to a human
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a decision shows. Rows in order; scores and logits ``(n, k)`` or absent."""
+
+    label: Array
+    scores: Array | None = None
+    logits: Array | None = None
+
+    def only(self, keep: Array) -> Response:
+        """The rows `keep` (booleans or indices) selects."""
+        return Response(
+            self.label[keep],
+            None if self.scores is None else self.scores[keep],
+            None if self.logits is None else self.logits[keep],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """A differentiated loss: ``loss (n,)``, ``slope (n, *shape)``, and the response of the same forward pass."""
+
+    loss: Array
+    slope: Array
+    response: Response
+
+
+@runtime_checkable
+class Target(Protocol):
+    """Ordered stages from raw input to decision.
+
+    `rows` and `draw` key the randomness of random stages; a deterministic target ignores both.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def offers(self) -> Need:
+        """What the adapter can compute. What an adversary may *use* of it is the Oracle's business."""
+        ...
+
+    @property
+    def random(self) -> bool:
+        """Whether some stage draws randomness, so that one answer is not the answer."""
+        ...
+
+    @property
+    def classes(self) -> int | None:
+        """How many decisions there are, where that is known."""
+        ...
+
+    def respond(self, x: Array, *, rows: Array | None = None, draw: int = 0) -> Response:
+        """Decide. One model row per input row."""
+        ...
+
+    def gradient(
+        self, x: Array, y: Array, loss: Callable[[Array, Array], Array], *, rows: Array | None = None, draw: int = 0
+    ) -> Slope:
+        """Differentiate ``loss(logits, y)`` in the input, through every stage. `NotGranted` where it cannot."""
+        ...
+
+    def fingerprint(self) -> str | None:
+        """A content hash of weights, stages and their parameters; None where nothing can be verified."""
+        ...
+
+    def state(self) -> str:
+        """A hash of all that a call might change (parameters, buffers, training flags): health check 2."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How the model is trained: ``fit(data_x, data_y, seed) -> Target``.
+
+    Poisoning, membership and hardening by training need it; without it they are `untested: no recipe`.
+
+    Args:
+        fit: Trains on (x, y) with a seed and returns a Target. Deterministic in its arguments.
+        x, y: The training data, in row order.
+        version: The user's own version, part of its identity.
+    """
+
+    fit: Callable[[Any, Any, int], Target]
+    x: Any
+    y: Any
+    version: str = ""
+
+
+def count(x: Any) -> int:
+    """Rows in an array, tensor, frame or sequence."""
+    return int(x.shape[0]) if hasattr(x, "shape") else len(x)
+
+
+def take(x: Any, keep: Any) -> Any:
+    """The rows `keep` (booleans or indices) selects, of whatever kind `x` is."""
+    if hasattr(x, "iloc"):
+        return x.iloc[np.asarray(keep)]
+    if isinstance(x, list | tuple):
+        keep = np.asarray(keep)
+        index = np.flatnonzero(keep) if keep.dtype == bool else keep
+        return type(x)(x[int(i)] for i in index)
+    return x[keep]
+
+
+def to_numpy(x: Any) -> Any:
+    """An array or tensor as numpy, wherever it lives; anything else as it is."""
+    if hasattr(x, "detach"):
+        return x.detach().cpu().numpy()
+    return np.asarray(x) if hasattr(x, "__array__") and not hasattr(x, "iloc") else x

@@ -1,0 +1,189 @@
+"""`run`: one attack on one target, from Python, with no description at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..core.adversary import Adversary, Budget, Need, researcher
+from ..core.attack import attacks, parameters
+from ..core.case import AnyCase, Evade
+from ..core.control import Service
+from ..core.errors import BadInput, NotGranted
+from ..core.evidence import Baseline, Cost, Evidence
+from ..core.oracle import Known
+from ..core.target import Target, count, to_numpy
+from ..judges.evade import VOTES
+from ..judges.statistics import clopper_pearson, curve, median_time
+from ..judges.verdict import rate_verdict, width_check
+from .driver import Progress
+from .evade import Setting, noise_rate, run_evade
+from .health import checks
+from .part import Part, merge_rows, merge_spent
+
+SHARD = 500  # rows of a shard: enough to fill a model call, small enough for memory
+
+
+def run(
+    attack: Any,
+    target: Any,
+    case: AnyCase,
+    *,
+    adversary: Adversary | None = None,
+    budget: Budget | None = None,
+    controls: Sequence[Service] = (),
+    known: Known | None = None,
+    seed: int = 0,
+    shard: int = SHARD,
+    progress: Progress | None = None,
+) -> Evidence:
+    """Run an attack and judge it.
+
+    Args:
+        attack: An id (``"evasion.pgd"``, or a name from the literature) or an attack with its parameters.
+        target: A `Target`, or anything `wrap` takes.
+        case: What is attempted: `Evade`, `Poison`, `Infer`, `Copy`, `Stall`, `Smuggle`.
+        adversary: Who; by default the unlimited researcher.
+        budget: Replaces the adversary's budget.
+        controls: Service controls the endpoint sits behind.
+        known: What the adversary holds besides access (data, public parent, recipe).
+        seed: All randomness comes from it and from row ids.
+        shard: Rows worked on at a time; memory grows with it, the outcome does not depend on it beyond rounding.
+
+    Raises:
+        NotGranted: The attack needs more than the adversary holds.
+        BadInput: The case cannot be attacked (empty, not finite, outside its domain, wrong shape).
+    """
+    from ..targets.wrap import wrap
+
+    chosen = attacks.get(attack)() if isinstance(attack, str) else attack
+    adversary = adversary or researcher()
+    adversary = replace(adversary, budget=budget) if budget else adversary
+    check_granted(chosen, adversary)
+    if chosen.info.case != case.kind:
+        raise BadInput(f"{chosen.info.id} takes a case of kind {chosen.info.case!r}; got {case.kind!r}")
+    wrapped = wrap(target) if target is not None else None
+    if not isinstance(case, Evade):
+        from .sets import run_set
+
+        return run_set(chosen, case, wrapped, adversary, tuple(controls), known or Known(), seed, progress)
+    setting = Setting(target=wrapped, adversary=adversary, services=tuple(controls), known=known or Known(), seed=seed)  # type: ignore[arg-type]
+    check_case(case)
+    parts = [run_evade(chosen, one, setting, progress) for one in shards(case, setting, shard)]
+    hits, n = noise_rate(case, setting)
+    return evade_evidence(chosen, case, setting, parts, (hits, n))
+
+
+def check_granted(attack: Any, adversary: Adversary) -> None:
+    """Refuse, by name, an attack that needs more than the adversary holds."""
+    missing = attack.info.needs & ~adversary.may
+    if missing:
+        held = ", ".join(adversary.may.names) or "nothing"
+        raise NotGranted(
+            f"{attack.info.id} needs {', '.join(missing.names)}, which {adversary.name} does not hold; it may use: {held}"
+        )
+
+
+def check_case(case: Evade) -> None:
+    """Say what is wrong with data before anything is spent on it."""
+    if not len(case):
+        raise BadInput("the case has no rows; give at least one input")
+    x = to_numpy(case.x)
+    if hasattr(x, "dtype") and x.dtype.kind == "f":
+        bad = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(1))
+        if len(bad):
+            raise BadInput(f"x is not finite in {len(bad)} rows (first: row {bad[0]}); remove or mend them")
+        low, high = getattr(case.within, "low", -np.inf), getattr(case.within, "high", np.inf)
+        if x.min() < low or x.max() > high:
+            raise BadInput(
+                f"x spans [{x.min():.4g}, {x.max():.4g}], outside the domain [{low:.4g}, {high:.4g}] of the constraint; "
+                "give the constraint's low and high in the input's own units"
+            )
+
+
+def shards(case: Evade, setting: Setting, size: int) -> list[Evade]:
+    """The case in shards. One shard where the endpoint keeps state, which rows share."""
+    if setting.services and any(hasattr(service, "rows") for service in setting.services):
+        size = max(1, count(case.x))
+    return [case.only(np.arange(i, min(i + size, len(case)))) for i in range(0, len(case), size)]
+
+
+def evade_evidence(
+    attack: Any, case: Evade, setting: Setting, parts: Sequence[Part], noise: tuple[int, int] | None = None
+) -> Evidence:
+    """What all shards of one attack showed together."""
+    rows = merge_rows(parts)
+    right = rows["right"]
+    hits, n = int(rows["broken"].sum()), int(right.sum())
+    interval = clopper_pearson(hits, n)
+    health = (*(checks(attack, parts) if setting.check_health else ()), width_check(interval))
+    baseline = None
+    if noise and noise[1]:
+        baseline = Baseline("random change", noise[0] / noise[1], clopper_pearson(*noise))
+    verdict, reasons = rate_verdict(hits, n, health, baseline)
+    # Whoever differentiates the model holds a copy of it: what that costs is compute, not queries.
+    copy = any(part.facts.get("copy") for part in parts) or Need.GRADIENT in attack.info.needs
+    spent = np.where(rows["broken"], rows["broke_at"], rows["local"] + rows["gradients"] if copy else rows["queries"])
+    times, fell = spent[right].astype(float), rows["broken"][right]
+    times = np.where(np.isnan(times), 0, times)
+    return Evidence(
+        attack=attack.info.id, params=parameters(attack), adversary=setting.adversary.name,
+        may=setting.adversary.may.names, budget=str(setting.adversary.budget), target=setting.target.name,
+        fingerprint=setting.target.fingerprint(), case=case.kind, seed=setting.seed,
+        measure="rows broken", rate=hits / n if n else 0.0, interval=interval, n=n, verdict=verdict, reasons=reasons,
+        baseline=baseline, cost=_cost(times, fell, copy, setting), spent=merge_spent(parts), health=health, rows=rows,
+        curves={"own calls" if copy else "queries": curve(times, fell)} if n else {},
+        extra=_extra(case, rows, setting, parts), papers=attack.info.papers,
+        seconds=sum(part.seconds for part in parts), claims=_join_claims(parts),
+    )  # fmt: skip
+
+
+def _cost(times: Any, fell: Any, copy: bool, setting: Setting) -> Cost:
+    """Deployed queries until half the rows broke; none at all for what was found on a copy."""
+    accounts, days = setting.adversary.budget.accounts, setting.adversary.budget.days
+    if not len(times):
+        return Cost(None, None, accounts, days)
+    half = median_time(times, fell)
+    if copy:
+        return Cost(0.0 if half is not None else None, 0.0, accounts, days, gradients=half)
+    return Cost(half, float(times.max()), accounts, days)
+
+
+def _extra(case: Evade, rows: dict[str, Any], setting: Setting, parts: Sequence[Part]) -> dict[str, Any]:
+    within: Any = case.within
+    extra: dict[str, Any] = {"goal": repr(case.goal), "within": describe(within), "blocked": int(rows["blocked"].sum())}
+    distance = rows["distance"][rows["broken"]]
+    if len(distance):
+        extra["median_distance"] = float(np.median(distance))
+    stopped = next((p.facts["stopped"] for p in parts if p.facts.get("stopped")), "")
+    if stopped:
+        extra["stopped"] = stopped
+    if setting.target.random:
+        extra["votes"] = VOTES
+    return extra
+
+
+def describe(within: Any) -> str:
+    """A constraint in a few words, without the callables inside it."""
+    if hasattr(within, "norm"):
+        return f"{within.norm} <= {within.radius:g} in [{within.low:g}, {within.high:g}]"
+    return type(within).__name__.lower()
+
+
+def _join_claims(parts: Sequence[Part]) -> Any:
+    from ..core.case import Inputs
+
+    claims = [part.claims for part in parts if part.claims is not None]
+    if not claims:
+        return None
+    broken = np.concatenate([part.rows["broken"] for part in parts])
+    if isinstance(claims[0], list):
+        return Inputs(x=[x for part in claims for x in part], broken=broken)
+    if hasattr(claims[0], "iloc"):
+        import pandas
+
+        return Inputs(x=pandas.concat(claims), broken=broken)
+    return Inputs(x=np.concatenate(claims), broken=broken)

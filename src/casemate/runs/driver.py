@@ -1,0 +1,285 @@
+"""Driving an attack: sending survivors back, packing dialogues, keeping the last claim whatever happens.
+
+Three drivers, one for each scope. Each returns a `Trace`: the final claim and what was seen on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.attack import Answer, Ask, Claim
+from ..core.case import Evade
+from ..core.errors import BudgetSpent, RunError
+from ..core.errors import Refused as RefusedError
+from ..core.oracle import Oracle
+from ..core.random import RowRandom
+from ..core.target import count, take, to_numpy
+
+PACK = 4096  # most rows of one packed model call: enough to fill it, small enough for memory
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """What an attack on rows left behind. All ``(n,)`` in the order of the case.
+
+    Args:
+        x: The claims.
+        believed: Rows the attacker believes broken.
+        broke_at: What each row had spent (queries, or local calls and gradients on a copy) when it was first seen broken.
+        blocked: Rows the endpoint refused before they broke.
+        improving: Rows whose loss still rose in the last tenth of the attack: more steps might help.
+        stopped: Why the attack ended early, or an empty string.
+    """
+
+    x: Any
+    believed: NDArray[np.bool_]
+    broke_at: NDArray[np.float64]
+    blocked: NDArray[np.bool_]
+    improving: NDArray[np.bool_]
+    stopped: str = ""
+
+
+def drive_rows(attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, progress: Progress | None = None) -> Trace:
+    """Run an attack that works on many rows; rows that are done never cost another call."""
+    book = _Book(oracle, case)
+    talk: Generator[Any, Any, Any] = attack(oracle, case, rng=rng)
+    at, stopped = None, ""
+    blocked = np.zeros(len(case), bool)
+    try:
+        at = next(talk)
+        while True:
+            alive = book.note(at)
+            if progress:
+                progress(1 - alive.sum() / max(1, len(case)))
+            if not alive.any():
+                talk.close()
+                break
+            if not alive.all():
+                at = at.only(alive)
+            at = talk.send(at)
+    except StopIteration as end:
+        if end.value is not None:
+            at = end.value
+            book.note(at)
+    except BudgetSpent as spent:
+        stopped = f"budget: {spent}"
+    except RefusedError as refused:
+        stopped = f"refused: {refused}"
+        blocked = ~book.believed
+    if at is not None:
+        book.leave(at)
+    return book.trace(blocked, stopped)
+
+
+class _Book:
+    """The driver's own record, by position in the case: what the attack says of itself is only noted."""
+
+    def __init__(self, oracle: Oracle, case: Evade) -> None:
+        self._oracle, self._case = oracle, case
+        self._sorted = np.argsort(case.row)
+        self._row = np.asarray(case.row)
+        self._x: Any = None
+        self.believed = np.zeros(len(case), bool)
+        self._broke_at = np.full(len(case), np.nan)
+        self._losses: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+
+    def _places(self, row: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.asarray(self._sorted[np.searchsorted(self._row, row, sorter=self._sorted)])
+
+    def note(self, at: Any) -> NDArray[np.bool_]:
+        """Take in a yield; which of its rows are still to be worked on."""
+        broken = to_numpy(at.broken)
+        places = self._places(at.row)
+        fresh = broken & ~self.believed[places]
+        self._broke_at[places[fresh]] = spending(self._oracle, at.row[fresh])
+        self.believed[places] |= broken
+        self._losses.append((places, to_numpy(at.loss).astype(np.float64)))
+        alive = ~broken if self._case.seek == "any" else np.ones(len(broken), bool)
+        if not alive.all():
+            self.leave(at.only(~alive))
+        return alive
+
+    def leave(self, at: Any) -> None:
+        """Keep the best of rows that go."""
+        if self._x is None:
+            self._x = at.best.new_empty((len(self._case), *at.best.shape[1:])) if hasattr(at.best, "new_empty") else None
+            if self._x is None:
+                self._x = np.empty((len(self._case), *at.best.shape[1:]), at.best.dtype)
+            self._x[:] = _like(self._case.x, self._x)
+        self._x[self._places(at.row)] = at.best
+
+    def trace(self, blocked: NDArray[np.bool_], stopped: str) -> Trace:
+        x = self._case.x if self._x is None else self._x
+        return Trace(
+            x=x, believed=self.believed, broke_at=self._broke_at, blocked=blocked & ~self.believed,
+            improving=self._improving(), stopped=stopped,
+        )  # fmt: skip
+
+    def _improving(self) -> NDArray[np.bool_]:
+        """Health check 11: the best loss, rescaled to [0, 1], rose by more than 0.05 in the last tenth."""
+        steps = len(self._losses)
+        if steps < 10:
+            return np.zeros(len(self._case), bool)
+        best = np.full((3, len(self._case)), np.nan)  # at the first yield, at nine tenths, at the last
+        for i, (places, loss) in enumerate(self._losses):
+            for slot in (0, 1, 2) if i == 0 else (1, 2) if i <= 0.9 * steps else (2,):
+                best[slot, places] = np.where(np.isfinite(loss), loss, np.nan)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rise = (best[2] - best[1]) / np.maximum(best[2] - best[0], 1e-12)
+            return np.asarray(~self.believed & (rise > 0.05) & (best[2] - best[0] > 1e-9))
+
+
+def _like(x: Any, shape_of: Any) -> Any:
+    return x if not hasattr(shape_of, "new_empty") or hasattr(x, "new_empty") else shape_of.new_tensor(np.asarray(x))
+
+
+def spending(oracle: Oracle, rows: Any) -> NDArray[np.float64]:
+    """What rows have cost so far: calls of the attacker's own copy where it has one, else deployed queries."""
+    own = oracle.spent("local", rows) + oracle.spent("gradients", rows)
+    return np.asarray(np.where(own > 0, own, oracle.spent("queries", rows)), np.float64)
+
+
+def drive_dialogue(attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, progress: Progress | None = None) -> Trace:
+    """Run one generator for each row, and answer the questions of all rows in full model calls.
+
+    Questions are packed in the order (round, row), so that which rows travel together never depends on timing.
+    """
+    talks = [_Talk(attack, oracle, case.only(np.array([i])), rng) for i in range(len(case))]
+    for talk in talks:
+        talk.step(None)
+    while asking := [talk for talk in talks if talk.ask is not None]:
+        pack: list[_Talk] = []
+        size = 0
+        for talk in asking:
+            if size and size + talk.size > PACK:
+                _answer(pack, oracle, case)
+                pack, size = [], 0
+            pack.append(talk)
+            size += talk.size
+        _answer(pack, oracle, case)
+        if progress:
+            progress(1 - sum(talk.ask is not None for talk in talks) / len(talks))
+    return _trace(talks, case)
+
+
+class _Talk:
+    """One row's dialogue: its generator, its open question, its last claim."""
+
+    def __init__(self, attack: Any, oracle: Oracle, case: Evade, rng: RowRandom) -> None:
+        self.row = int(case.row[0])
+        self.case, self._oracle = case, oracle
+        self._talk: Generator[Any, Any, Any] = attack(oracle, case, rng=rng.generator(self.row))
+        self.ask: Ask | None = None
+        self.claim = Claim(take(case.x, [0]), False)
+        self.broke_at, self.blocked, self.stopped = np.nan, False, ""
+
+    @property
+    def size(self) -> int:
+        return 0 if self.ask is None else count(self.ask.x)
+
+    def step(self, reply: Answer | Exception | None) -> None:
+        """Hand in a reply and go on to the next question, or to the end."""
+        self.ask = None
+        try:
+            found = self._talk.throw(reply) if isinstance(reply, Exception) else self._talk.send(reply)
+            while isinstance(found, Claim):
+                if self._take(found):
+                    self._talk.close()
+                    return
+                found = self._talk.send(None)
+        except StopIteration:
+            return
+        except BudgetSpent as spent:
+            self.stopped = str(spent)
+            return
+        except RefusedError as refused:
+            self.stopped, self.blocked = str(refused), True
+            return
+        if not isinstance(found, Ask):
+            raise RunError(f"a dialogue yields Ask or Claim; {found!r} is neither")
+        self.ask = found
+
+    def _take(self, claim: Claim) -> bool:
+        """Note a claim; whether the row is finished."""
+        self.claim = claim
+        if claim.broken and np.isnan(self.broke_at):
+            self.broke_at = float(spending(self._oracle, np.array([self.row]))[0])
+        return claim.broken and self.case.seek == "any"
+
+
+def _answer(pack: list[_Talk], oracle: Oracle, case: Evade) -> None:
+    """Ask the open questions of a pack in one call, and hand each row its own part."""
+    for talk in pack:
+        left = float(oracle.left(np.array([talk.row]))[0])
+        if talk.size > left:
+            talk.step(BudgetSpent(f"{talk.size} queries asked, {left:.0f} left"))
+            if talk.ask is not None and talk.size > left:
+                talk.ask = None  # it was told, and asks again: its last claim stands
+    pack = [talk for talk in pack if talk.ask is not None]
+    if not pack:
+        return
+    x = _join([talk.ask.x for talk in pack if talk.ask])
+    rows = np.repeat([talk.row for talk in pack], [talk.size for talk in pack])
+    try:
+        response, refused = oracle.ask(x, rows=rows)
+    except BudgetSpent as spent:
+        for talk in pack:
+            talk.step(spent)
+            talk.ask = None
+        return
+    seat = np.cumsum(~refused) - 1  # position of each let-in row in the response
+    label = None if response is None else to_numpy(response.label)
+    scores = None if response is None or response.scores is None else to_numpy(response.scores)
+    start = 0
+    for talk in pack:
+        part = slice(start, start + talk.size)
+        start += talk.size
+        if refused[part].any() or label is None:
+            talk.step(RefusedError(f"{int(refused[part].sum())} of {talk.size} rows refused"))
+            continue
+        own = label[seat[part]]
+        met = np.asarray(case.goal.met(own, to_numpy(talk.case.y)))
+        left = float(oracle.left(np.array([talk.row]))[0])
+        talk.step(Answer(own, None if scores is None else scores[seat[part]], met, left))
+
+
+def _join(parts: list[Any]) -> Any:
+    if isinstance(parts[0], list | tuple):
+        return [item for part in parts for item in part]
+    if hasattr(parts[0], "iloc"):
+        import pandas
+
+        return pandas.concat(parts, ignore_index=True)
+    return np.concatenate([np.asarray(part) for part in parts])
+
+
+def _trace(talks: list[_Talk], case: Evade) -> Trace:
+    return Trace(
+        x=_join([talk.claim.x for talk in talks]),
+        believed=np.array([talk.claim.broken for talk in talks]),
+        broke_at=np.array([talk.broke_at for talk in talks]),
+        blocked=np.array([talk.blocked and not talk.claim.broken for talk in talks]),
+        improving=np.zeros(len(case), bool),
+        stopped=next((talk.stopped for talk in talks if talk.stopped), ""),
+    )
+
+
+def drive_set(attack: Any, oracle: Oracle, case: Any, rng: RowRandom, progress: Progress | None = None) -> tuple[Any, str]:
+    """Run an attack that sees the whole set. The last claim stands when the budget ends it."""
+    claim, stopped = None, ""
+    try:
+        for i, found in enumerate(attack(oracle, case.blind(), rng=rng)):
+            claim = found
+            if progress:
+                progress(1 - 1 / (i + 2))
+    except BudgetSpent as spent:
+        stopped = f"budget: {spent}"
+    except RefusedError as refused:
+        stopped = f"refused: {refused}"
+    return claim, stopped

@@ -1,0 +1,188 @@
+"""One cell of evasion: find the rows that were right, attack them, judge the claims, look at the attack's health."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.adversary import Adversary, Need
+from ..core.case import Evade
+from ..core.control import Service
+from ..core.oracle import Endpoint, Known, Meter, Oracle
+from ..core.random import RowRandom
+from ..core.target import Target, count, take, to_numpy
+from ..judges.evade import Judged, judge, right_at_start
+from . import health
+from .driver import Progress, Trace, drive_dialogue, drive_rows
+from .part import Part
+
+SAMPLES = 6  # claims kept with their originals, to be looked at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """All that a cell needs besides attack and case."""
+
+    target: Target
+    adversary: Adversary
+    services: tuple[Service, ...] = ()
+    known: Known = field(default_factory=Known)
+    seed: int = 0
+    check_health: bool = True
+
+
+def drive(attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, progress: Progress | None = None) -> Trace:
+    """The driver for the attack's scope."""
+    return (drive_dialogue if attack.info.scope == "dialogue" else drive_rows)(attack, oracle, case, rng, progress)
+
+
+def run_evade(attack: Any, case: Evade, setting: Setting, progress: Progress | None = None) -> Part:
+    """Attack the rows of `case` that were right at the start, and judge what comes back."""
+    began = time.perf_counter()
+    budget = setting.adversary.budget
+    endpoint = Endpoint(setting.target, setting.services, accounts=budget.accounts, days=budget.days)
+    meter = Meter(case.row)
+    before = setting.target.state()
+    right, first_label = right_at_start(case, endpoint, meter)
+    inner = case.only(np.flatnonzero(right))
+    oracle = Oracle(endpoint, setting.adversary, meter, setting.known)
+    rng = RowRandom(setting.seed).fork(_stream(attack.info.id))
+    trace = drive(attack, oracle, inner, rng, progress) if len(inner) else None
+    judged = judge(inner, trace.x, endpoint, meter) if trace is not None else None
+    rows = _columns(case, right, first_label, trace, judged, oracle)
+    facts: dict[str, Any] = {"stopped": "" if trace is None else trace.stopped, "copy": oracle.on_copy}
+    facts["budget_kept"] = _kept(meter, setting.adversary, case.row)
+    if setting.check_health and trace is not None and judged is not None:
+        facts |= health.measure(attack, inner, trace, judged, setting, endpoint, meter)
+    facts["state_kept"] = setting.target.state() == before
+    return Part(
+        rows=rows, spent=dict(meter.total), facts=facts, seconds=time.perf_counter() - began,
+        samples=_samples(inner, trace, judged), claims=_claims(case, right, trace),
+    )  # fmt: skip
+
+
+def _stream(id: str) -> int:
+    """A stream of randomness of the attack's own, so that two attacks with one seed do not share their noise."""
+    return int.from_bytes(id.encode()[-7:], "big")
+
+
+def _kept(meter: Meter, adversary: Adversary, rows: Any) -> bool:
+    """Health check 23: the ledger stays within the budget, by row and in total."""
+    budget = adversary.budget
+    ok = budget.queries is None or meter.total["queries"] <= budget.queries
+    for kind, cap in (("queries", budget.queries_per_row), ("gradients", budget.gradients_per_row)):
+        ok &= cap is None or bool((meter.of(kind, rows) <= cap).all())
+    return ok
+
+
+def _columns(
+    case: Evade, right: NDArray[np.bool_], label: NDArray[Any], trace: Trace | None, judged: Judged | None, oracle: Oracle
+) -> dict[str, Any]:
+    n = len(case)
+
+    def spread(values: Any, fill: Any) -> NDArray[Any]:
+        column = np.full(n, fill, dtype=np.asarray(values).dtype if len(values) else type(fill))
+        column[right] = values
+        return column
+
+    none = np.zeros(int(right.sum()))
+    return {
+        "row": np.asarray(case.row, np.int64),
+        "right": right,
+        "truth": to_numpy(case.y),
+        "label_before": label,
+        "label_after": spread(label[right] if judged is None else judged.label, 0),
+        "broken": spread(none.astype(bool) if judged is None else judged.met, False),
+        "inside": spread(none.astype(bool) if judged is None else judged.inside, True),
+        "believed": spread(none.astype(bool) if trace is None else trace.believed, False),
+        "blocked": spread(none.astype(bool) if trace is None else trace.blocked, False),
+        "improving": spread(none.astype(bool) if trace is None else trace.improving, False),
+        "distance": spread(none if judged is None else judged.distance, np.inf),
+        "broke_at": spread(none if trace is None else trace.broke_at, np.nan),
+        "queries": oracle.spent("queries", case.row),
+        "local": oracle.spent("local", case.row),
+        "gradients": oracle.spent("gradients", case.row),
+    }
+
+
+def _samples(case: Evade, trace: Trace | None, judged: Judged | None) -> dict[str, Any]:
+    """A few broken rows (or, with none, unbroken ones): original, claim, ids, decisions."""
+    if trace is None or judged is None or hasattr(case.x, "iloc"):
+        return {}
+    order = np.argsort(~judged.met, kind="stable")[:SAMPLES]
+    return {
+        "before": take(to_numpy(case.x), order), "after": take(to_numpy(trace.x), order),
+        "row": np.asarray(case.row)[order], "broken": judged.met[order], "label_after": judged.label[order],
+        "truth": to_numpy(case.y)[order],
+    }  # fmt: skip
+
+
+def _claims(case: Evade, right: NDArray[np.bool_], trace: Trace | None) -> Any:
+    """The claims in the order of the case; rows that were not attacked as they came."""
+    if trace is None:
+        return case.x
+    if isinstance(case.x, list | tuple):
+        claims, found = list(case.x), iter(trace.x)
+        for i in np.flatnonzero(right):
+            claims[i] = next(found)
+        return claims
+    if hasattr(case.x, "iloc"):
+        frame = case.x.copy()
+        frame.iloc[np.flatnonzero(right)] = trace.x
+        return frame
+    x = to_numpy(trace.x)
+    claims = np.array(to_numpy(case.x), dtype=x.dtype)
+    claims[right] = x
+    return claims
+
+
+def noise_rate(case: Evade, setting: Setting, draws: int = 8) -> tuple[int, int]:
+    """The baseline: rows (of those right at the start) that any of a few random changes breaks. Returns (broken, n)."""
+    endpoint = Endpoint(setting.target, setting.services)
+    meter = Meter(case.row)
+    right, _ = right_at_start(case, endpoint, meter)
+    inner = case.only(np.flatnonzero(right))
+    broken = np.zeros(len(inner), bool)
+    rng = RowRandom(setting.seed).fork(0xBA5E)
+    for draw in range(draws if len(inner) else 0):
+        x = random_change(inner, rng, draw)
+        if x is None:
+            return 0, 0
+        broken |= judge(inner, x, endpoint, meter).met
+    return int(broken.sum()), len(inner)
+
+
+def random_change(case: Evade, rng: RowRandom, draw: int) -> Any:
+    """One random allowed change of every row, or None where the constraint cannot make any."""
+    within: Any = case.within
+    if hasattr(within, "sample"):
+        x = within.sample(to_numpy(case.x), rng, case.row, (draw,))
+        return within.project(x.astype(to_numpy(case.x).dtype), to_numpy(case.x))
+    if not hasattr(within, "propose"):
+        return None
+    rows = [take(case.x, [i]) for i in range(count(case.x))]
+    single = isinstance(case.x, list | tuple)
+    changed = []
+    for i, one in enumerate(rows):
+        origin = one[0] if single else one
+        found = within.propose(origin, origin, rng.fork(draw).generator(int(case.row[i])))
+        changed.append(found)
+    if single:
+        return changed
+    import pandas
+
+    return pandas.concat(changed)
+
+
+def white_box(attack: Any) -> bool:
+    """Whether the attack differentiates the target."""
+    return Need.GRADIENT in attack.info.needs
+
+
+def unbudgeted(adversary: Adversary) -> Adversary:
+    """The same adversary with nothing to count: for health checks, whose cost is not the adversary's."""
+    return replace(adversary, budget=type(adversary.budget)())

@@ -1,0 +1,109 @@
+"""A torch module as a model: the adapter that has gradients."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..core.adversary import Need
+from ..core.errors import TargetFailed
+from ..core.target import Response, Slope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorchModule:
+    """An `nn.Module` from inputs ``(n, *shape)`` to logits ``(n, k)``.
+
+    A module in training mode is copied and the copy put into evaluation mode: the user's own is never touched.
+
+    Args:
+        module: The network.
+        output: What it returns: ``logits``, or ``scores`` where it ends in a softmax or sigmoid of its own.
+        device: Where to run; inputs move there.
+        version: The user's own version, part of its identity.
+    """
+
+    module: nn.Module
+    output: Literal["logits", "scores"] = "logits"
+    device: str = "cpu"
+    version: str = ""
+    name: str = "torch module"
+    classes: int | None = None
+    offers: Need = Need.LABEL | Need.SCORE | Need.LOGIT | Need.GRADIENT | Need.ARTIFACT
+    dtype: Any = field(init=False, default=torch.float32)
+
+    def __post_init__(self) -> None:
+        module = self.module
+        if any(part.training for part in module.modules()):
+            module = copy.deepcopy(module).eval()
+        floats = [p.dtype for p in module.parameters() if p.is_floating_point()]
+        object.__setattr__(self, "dtype", floats[0] if floats else torch.get_default_dtype())
+        object.__setattr__(self, "module", module.to(self.device) if self.device != "cpu" else module)
+
+    def prepare(self, x: Any) -> torch.Tensor:
+        """Inputs as a tensor of the module's own precision and device, without a copy where there need be none."""
+        return torch.as_tensor(x, dtype=self.dtype, device=self.device)
+
+    def forward(self, x: torch.Tensor) -> Response:
+        with torch.no_grad():
+            return self._response(self.module(x))
+
+    def differentiate(
+        self,
+        before: Callable[[torch.Tensor], torch.Tensor],
+        x: torch.Tensor,
+        y: Any,
+        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    ) -> Slope:
+        """One forward and one backward pass; only the input's gradient is computed."""
+        x = self.prepare(x).detach().requires_grad_(True)
+        logits = self.module(before(x))
+        value = loss(logits, torch.as_tensor(y, device=logits.device))
+        (slope,) = torch.autograd.grad(value.sum(), x)
+        return Slope(value.detach(), slope, self._response(logits.detach()))
+
+    def _response(self, out: torch.Tensor) -> Response:
+        if out.ndim == 2 and out.shape[1] > 1:
+            scores = out.softmax(1) if self.output == "logits" else out
+            return Response(out.argmax(1), scores, out)
+        if out.ndim == 1 or out.shape[1] == 1:  # one number a row: a regression
+            return Response(out.reshape(-1), None, out.reshape(-1, 1))
+        raise TargetFailed(f"{self.name} returned shape {tuple(out.shape)}; expected (n, classes) or (n,)")
+
+    def fingerprint(self) -> str:
+        """Weights, buffers and the source of every class in the module."""
+        digest = hashlib.sha256(self.version.encode())
+        for kind in sorted({type(part) for part in self.module.modules()}, key=lambda k: k.__qualname__):
+            digest.update(_source(kind).encode())
+        digest.update(repr(self.module).encode())
+        digest.update(self._weights())
+        return digest.hexdigest()
+
+    def state(self) -> str:
+        digest = hashlib.sha256(self._weights())
+        for name, part in self.module.named_modules():
+            digest.update(f"{name}:{part.training};".encode())
+        return digest.hexdigest()
+
+    def _weights(self) -> bytes:
+        digest = hashlib.sha256()
+        tensors = [*self.module.named_parameters(), *self.module.named_buffers()]
+        for name, tensor in sorted(tensors, key=lambda item: item[0]):
+            array = np.ascontiguousarray(tensor.detach().cpu().numpy())
+            digest.update(f"{name}:{array.dtype}:{array.shape}".encode() + array.tobytes())
+        return digest.digest()
+
+
+def _source(kind: type) -> str:
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):  # defined in a notebook or by exec: its name is all there is
+        return kind.__qualname__

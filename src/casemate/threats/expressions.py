@@ -1,0 +1,208 @@
+"""The rule language: expressions as data, total, with three truth values.
+
+    all: [..]   any: [..]   not: ..
+    exists: t, among: trainers|components|principals|upstream|downstream, of: $c, where: ..
+    path: $c.endpoint.auth, is: none | in: [..] | at_least: n | below: n
+    can: [read_weights], who: $p, on: $c, where: here|artifact
+    submits: $c, who: $p          contributes: $c, who: $p        reaches: $c, who: $p
+    sees: label|score|logits, who: $p, on: $c
+    asset: decision, of: $c, value: I, at_least: 2   |   asset: training_data, of: $c, personal: yes
+    affords: 1000, who: $p, on: $c
+
+An expression is checked when it is read (`reader`: operators, names, paths against the types, values against the
+choices), so that evaluating it cannot fail: there is no arithmetic, no recursion and no loop but over the finite sets of a
+system. Nothing can test for `unknown`: a rule that could would decide on ignorance instead of asking.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from casemate.core.entities import NO, UNKNOWN, YES, Component, Fact, Principal, Truth
+from casemate.core.errors import BadSystem
+from casemate.core.surface import reach
+from casemate.threats.scene import Scene, Used, Verdict, affords, assets_of, granted, sees
+
+AMONG = {
+    "trainers": Component,
+    "components": Component,
+    "principals": Principal,
+    "upstream": Component,
+    "downstream": Component,
+}
+
+
+class BadRule(BadSystem):
+    """A rule that cannot be read. Fatal: a rule that is skipped would be a threat silently passed."""
+
+
+class Expression(Protocol):
+    """Something that is yes, no or unknown of a scene."""
+
+    def judge(self, scene: Scene) -> Verdict: ...
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    parts: tuple[Expression, ...]
+
+    def judge(self, scene: Scene) -> Verdict:
+        """No as soon as one part is no; otherwise every unknown part is worth asking about."""
+        used: dict[Truth, list[Used]] = {YES: [], UNKNOWN: []}
+        for part in self.parts:
+            verdict = part.judge(scene)
+            if verdict.truth is NO:
+                return verdict
+            used[verdict.truth] += verdict.used
+        return Verdict(UNKNOWN, tuple(used[UNKNOWN])) if used[UNKNOWN] else Verdict(YES, tuple(used[YES]))
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    part: Expression
+
+    def judge(self, scene: Scene) -> Verdict:
+        verdict = self.part.judge(scene)
+        return Verdict(~verdict.truth, verdict.used)
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    parts: tuple[Expression, ...]
+
+    def judge(self, scene: Scene) -> Verdict:
+        used: dict[Truth, list[Used]] = {NO: [], UNKNOWN: []}
+        for part in self.parts:
+            verdict = part.judge(scene)
+            if verdict.truth is YES:
+                return verdict
+            used[verdict.truth] += verdict.used
+        return Verdict(UNKNOWN, tuple(used[UNKNOWN])) if used[UNKNOWN] else Verdict(NO, tuple(used[NO]))
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    name: str
+    among: str
+    of: str
+    where: Expression
+
+    def judge(self, scene: Scene) -> Verdict:
+        of = scene.names[self.of]
+        found = scene.among(self.among, of)
+        if not found:
+            return Verdict(NO, (Used(Fact(f"{self.among} of {of}", "none")),))
+        used: dict[Truth, list[Used]] = {NO: [], UNKNOWN: []}
+        for id in found:
+            verdict = self.where.judge(scene.bind(self.name, id))
+            if verdict.truth is YES:
+                return verdict
+            used[verdict.truth] += verdict.used
+        return Verdict(UNKNOWN, tuple(used[UNKNOWN])) if used[UNKNOWN] else Verdict(NO, tuple(used[NO]))
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A fact compared with values, or with a bound."""
+
+    name: str
+    path: str
+    values: tuple[Any, ...] = ()
+    least: float | None = None
+    below: float | None = None
+
+    def judge(self, scene: Scene) -> Verdict:
+        root = "system" if self.name == "system" else scene.names[self.name]
+        fact = scene.value(f"{root}.{self.path}")
+        if fact.value is UNKNOWN:
+            return Verdict(UNKNOWN, (Used(fact, ask=self.path),))
+        return Verdict(Truth.of(self._meets(fact.value)), (Used(fact),))
+
+    def _meets(self, value: Any) -> bool:
+        if self.values:
+            return value in self.values
+        if not isinstance(value, (int, float)):  # known not to exist
+            return False
+        return value >= self.least if self.least is not None else value < (self.below or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """`can`, `submits` and `contributes`: what the access rows grant."""
+
+    what: str
+    who: str
+    on: str
+    capabilities: tuple[str, ...] = ()
+
+    def judge(self, scene: Scene) -> Verdict:
+        who, on = scene.names[self.who], scene.names[self.on]
+        asked = f"access({who}, {on}): {' or '.join(self.capabilities) or self.what}"
+        return granted(scene.grant(self.what, who, on, self.capabilities), asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Reaches:
+    who: str
+    on: str
+
+    def judge(self, scene: Scene) -> Verdict:
+        who, on = scene.names[self.who], scene.names[self.on]
+        route = reach(scene.system, who, on)
+        return Verdict(Truth.of(bool(route)), (Used(Fact(f"route from {who} to {on}", " -> ".join(route) or "none")),))
+
+
+@dataclass(frozen=True, slots=True)
+class Sees:
+    level: str
+    who: str
+    on: str
+
+    def judge(self, scene: Scene) -> Verdict:
+        return sees(scene, scene.names[self.who], scene.names[self.on], self.level)
+
+
+@dataclass(frozen=True, slots=True)
+class Stake:
+    """Whether any asset of a kind is worth at least so much, or is personal. No such asset stated: unknown."""
+
+    kind: str
+    of: str
+    value: str = ""
+    least: int = 0
+    personal: Truth = YES
+
+    def judge(self, scene: Scene) -> Verdict:
+        ask = f"{self.kind}.{self.value or 'personal'}"
+        found = assets_of(scene.system, scene.names[self.of], self.kind)
+        if not found:
+            return Verdict(UNKNOWN, (Used(Fact(f"assets: {self.kind}", UNKNOWN), ask=ask),))
+        verdicts = []
+        for asset in found:
+            path = f"{asset.id}.value.{self.value}" if self.value else f"{asset.id}.personal"
+            fact = scene.system.fact(path)
+            if fact.value is UNKNOWN:
+                verdicts.append(Verdict(UNKNOWN, (Used(fact, ask=ask),)))
+            else:
+                met = fact.value >= self.least if self.value else fact.value is self.personal
+                verdicts.append(Verdict(Truth.of(met), (Used(fact),)))
+        return Either(tuple(map(Settled, verdicts))).judge(scene)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    verdict: Verdict
+
+    def judge(self, scene: Scene) -> Verdict:
+        return self.verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Affords:
+    queries: int
+    who: str
+    on: str
+
+    def judge(self, scene: Scene) -> Verdict:
+        return affords(scene, scene.names[self.who], scene.names[self.on], self.queries)

@@ -1,0 +1,178 @@
+"""YAML as nodes that remember file and line, and cannot hurt the reader.
+
+Plain PyYAML loading is not enough for a file from elsewhere: it expands aliases without bound, keeps the last of
+two equal keys, reads `on:` as a boolean, and forgets the lines. Nodes are composed here from the event stream, so
+an alias costs what it stands for before anything is expanded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+
+from casemate.core.errors import BadSystem, Problem
+
+MAX_BYTES = 1_000_000
+MAX_NODES = 50_000
+MAX_DEPTH = 32
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NUMBER = re.compile(r"[-+]?(\d[\d_]*(\.\d*)?|\.\d+)([eE][-+]?\d+)?\Z")
+_WORDS = {"yes": True, "true": True, "no": False, "false": False, "null": None, "~": None, "": None}
+
+Plain: TypeAlias = "dict[str, Plain] | list[Plain] | str | int | float | bool | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A mapping, a list or a scalar (`text`, and whether it was quoted), and where it stands."""
+
+    file: str
+    line: int
+    size: int
+    entries: dict[str, Node] | None = None
+    items: tuple[Node, ...] | None = None
+    text: str = ""
+    quoted: bool = False
+
+    @property
+    def scalar(self) -> bool:
+        return self.entries is None and self.items is None
+
+    @property
+    def word(self) -> str | int | float | bool | None:
+        """The value of a scalar: yes/no/true/false, null and numbers only where they are not quoted."""
+        if self.quoted:
+            return self.text
+        if self.text.lower() in _WORDS:
+            return _WORDS[self.text.lower()]
+        if _NUMBER.match(self.text):
+            number = float(self.text)
+            return int(self.text) if re.fullmatch(r"[-+]?[\d_]+", self.text) else number
+        return self.text
+
+    def plain(self) -> Plain:
+        """Plain data, for the parts of a description that others interpret."""
+        if self.entries is not None:
+            return {key: value.plain() for key, value in self.entries.items()}
+        if self.items is not None:
+            return [item.plain() for item in self.items]
+        return self.word
+
+    def get(self, key: str) -> Node | None:
+        return (self.entries or {}).get(key)
+
+
+def read(path: Path, shown: str) -> Node:
+    """The one document of a file. Raises `BadSystem` for what is not a small UTF-8 YAML file."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise BadSystem([Problem(shown, 0, "file", f"cannot be read: {error.strerror}")]) from None
+    return compose(data, shown)
+
+
+def compose(data: bytes, shown: str) -> Node:
+    """`read`, for bytes that are already here."""
+    if len(data) > MAX_BYTES:
+        raise BadSystem([Problem(shown, 0, "file", f"is larger than {MAX_BYTES:,} bytes")])
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise BadSystem(
+            [Problem(shown, line, "file", f"is not UTF-8 (byte {error.start})", "save it as UTF-8")]
+        ) from None
+    composer = _Composer(shown)
+    try:
+        root = composer.document(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise BadSystem([Problem(shown, mark.line + 1 if mark else 0, "yaml", str(error.problem))]) from None
+    except yaml.YAMLError as error:
+        raise BadSystem([Problem(shown, 0, "yaml", str(error).splitlines()[0])]) from None
+    if composer.problems:
+        raise BadSystem(composer.problems)
+    return root
+
+
+class _Composer:
+    def __init__(self, shown: str) -> None:
+        self.shown = shown
+        self.problems: list[Problem] = []
+        self.anchors: dict[str, Node | None] = {}
+        self.spent = 0
+        self.depth = 0
+
+    def document(self, text: str) -> Node:
+        events = iter(yaml.parse(text, Loader=_LOADER))
+        root: Node | None = None
+        for event in events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                if root is not None:
+                    self._fatal(event, "yaml", "holds more than one document")
+                root = self._node(next(events), events)
+        if root is None:
+            raise BadSystem([Problem(self.shown, 1, "file", "is empty")])
+        return root
+
+    def _fatal(self, event: Any, key: str, message: str, hint: str = "") -> None:
+        raise BadSystem([*self.problems, Problem(self.shown, event.start_mark.line + 1, key, message, hint)])
+
+    def _charge(self, event: Any, size: int) -> None:
+        self.spent += size
+        if self.spent > MAX_NODES:
+            self._fatal(event, "yaml", f"expands to more than {MAX_NODES:,} values", "use fewer aliases")
+
+    def _node(self, event: Any, events: Iterator[Any]) -> Node:
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent):
+            known = self.anchors.get(str(event.anchor))
+            if known is None:
+                self._fatal(event, f"*{event.anchor}", "refers to itself, or to an anchor that comes later")
+            assert known is not None
+            self._charge(event, known.size)
+            return known
+        self._charge(event, 1)
+        if event.tag not in (None, "!") and not (isinstance(event.tag, str) and event.implicit):
+            self.problems.append(Problem(self.shown, line, str(event.tag), "tags are not read", "remove it"))
+        if event.anchor:
+            self.anchors[event.anchor] = None
+        before, self.depth = self.spent, self.depth + 1
+        if self.depth > MAX_DEPTH:
+            self._fatal(event, "yaml", f"is nested deeper than {MAX_DEPTH}")
+        if isinstance(event, yaml.MappingStartEvent):
+            entries = self._entries(events)
+            node = Node(self.shown, line, self.spent - before + 1, entries=entries)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            items = []
+            while not isinstance(inner := next(events), yaml.SequenceEndEvent):
+                items.append(self._node(inner, events))
+            node = Node(self.shown, line, self.spent - before + 1, items=tuple(items))
+        else:
+            node = Node(self.shown, line, 1, text=event.value, quoted=bool(event.style))
+        self.depth -= 1
+        if event.anchor:
+            self.anchors[event.anchor] = node
+        return node
+
+    def _entries(self, events: Iterator[Any]) -> dict[str, Node]:
+        entries: dict[str, Node] = {}
+        while not isinstance(event := next(events), yaml.MappingEndEvent):
+            key = self._node(event, events)
+            value = self._node(next(events), events)
+            line = event.start_mark.line + 1
+            if not key.scalar:
+                self.problems.append(Problem(self.shown, line, "yaml", "a key must be a word"))
+            elif key.text in entries:
+                first = entries[key.text].line
+                self.problems.append(Problem(self.shown, line, key.text, f"is stated twice; first on line {first}"))
+            else:
+                entries[key.text] = value
+        return entries

@@ -1,0 +1,178 @@
+"""What a rule may ask about a system, for one component and one principal. Every answer is three-valued.
+
+A `Scene` is where the closed list of questions lives: the rule language has no other way to look at a system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from casemate.core.entities import Access, Asset, Binding, Fact, RateLimit
+from casemate.core.surface import (
+    Grant,
+    Seen,
+    can_contribute,
+    can_submit,
+    effective_output,
+    holds,
+    model_places,
+    rows_of,
+    trainers,
+)
+from casemate.core.system import NO, UNKNOWN, YES, Component, System, Truth
+
+CAMPAIGN_DAYS = 30.0  # how long an attacker keeps at it where the access row does not say
+_PER_DAY = {"second": 86_400, "minute": 1_440, "hour": 24, "day": 1}
+_SEE = {"label": "see_label", "topk": "see_score", "score": "see_score", "logits": "see_logits"}
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A fact a condition rested on. `ask` is the key of its question, for when it is unknown."""
+
+    fact: Fact
+    ask: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A truth and the facts that made it so: for unknown, exactly the ones that would settle it."""
+
+    truth: Truth
+    used: tuple[Used, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A system with `$c`, `$p` and whatever `exists` has bound. Lookups are shared by all scenes of a derivation."""
+
+    system: System
+    names: Mapping[str, str]
+    shared: dict[tuple[str, ...], Any] = field(default_factory=dict)
+
+    def bind(self, name: str, id: str) -> Scene:
+        return Scene(self.system, {**self.names, name: id}, self.shared)
+
+    def grant(self, what: str, who: str, on: str, capabilities: tuple[str, ...] = ()) -> Grant:
+        key = (what, who, on, *capabilities)
+        if key not in self.shared:
+            if what == "submits":
+                self.shared[key] = can_submit(self.system, who, on)
+            elif what == "contributes":
+                self.shared[key] = can_contribute(self.system, who, on)
+            else:
+                places = model_places(self.system, on) if what == "artifact" else (on,)
+                self.shared[key] = holds(self.system, who, capabilities, places)
+        found: Grant = self.shared[key]
+        return found
+
+    def seen(self, who: str, on: str) -> Seen:
+        key = ("seen", who, on)
+        if key not in self.shared:
+            self.shared[key] = effective_output(self.system, who, on)
+        found: Seen = self.shared[key]
+        return found
+
+    def among(self, family: str, of: str) -> tuple[str, ...]:
+        """The finite sets that `exists` may range over."""
+        system = self.system
+        if family == "components":
+            return tuple(c.id for c in system.components)
+        if family == "principals":
+            return tuple(p.id for p in system.principals)
+        if family == "trainers":
+            return trainers(system, of)
+        found = system.closure((of,), back=family == "upstream")
+        return tuple(id for id in found if isinstance(system.element(id), Component))
+
+    def value(self, path: str) -> Fact:
+        """A fact by path; `<component>.target...` goes into what binds the component to code."""
+        first, _, rest = path.partition(".")
+        if not rest.startswith("target."):
+            return self.system.fact(path)
+        at: Any = self.system.binding(first)
+        for key in rest.split(".")[1:]:
+            at = getattr(at, key, None) if isinstance(at, Binding) else at.get(key) if isinstance(at, Mapping) else None
+        return Fact(path, UNKNOWN if at is None else at)
+
+
+def granted(grant: Grant, asked: str = "") -> Verdict:
+    """A grant as a verdict: each access row is a fact."""
+    value = "no" if grant.truth is NO else "unsure" if grant.truth is UNKNOWN else "yes"
+    if not grant.because:
+        return Verdict(grant.truth, (Used(Fact(asked, value)),))
+    used = (Used(Fact(row, value), ask=row.rpartition(": ")[2]) for row in grant.because)
+    return Verdict(grant.truth, tuple(used))
+
+
+def sees(scene: Scene, who: str, on: str, level: str) -> Verdict:
+    """Whether the principal sees at least this much of the output, as it is really shown."""
+    seen = scene.seen(who, on)
+    truth = seen.at_least(level)
+    if truth is UNKNOWN:
+        capability = _SEE[level]
+        rows = [r for r in rows_of(scene.system, who) if set(r.unsure) & set(_stronger(capability))]
+        path = f"{rows[0].id}: {capability}" if rows else f"access({who}, {on}): {capability}"
+        return Verdict(truth, (Used(Fact(path, "unsure"), ask=capability),))
+    if seen.capped:
+        path = f"{seen.capped}.model.output"
+        cap = scene.system.fact(path)
+        return Verdict(truth, (Used(cap), *(Used(Fact(row, f"capped to {seen.level}")) for row in seen.because)))
+    if not seen.because:
+        return Verdict(truth, (Used(Fact(f"access({who}, {on}): {_SEE[level]}", "no")),))
+    return Verdict(truth, tuple(Used(Fact(row, "yes")) for row in seen.because))
+
+
+def _stronger(capability: str) -> tuple[str, ...]:
+    order = ("see_label", "see_score", "see_logits")
+    return order[order.index(capability) :]
+
+
+def assets_of(system: System, component: str, kind: str) -> tuple[Asset, ...]:
+    """The assets of a kind at stake at a component: held there or where flows lead to or come from.
+
+    A description that attaches no asset of this kind to any component means all of them.
+    """
+    known: dict[str, tuple[Asset, ...]] = system._found.setdefault("assets_of", {})
+    key = f"{component} {kind}"
+    if key not in known:
+        wanted = {a.id: a for a in system.assets if a.kind == kind}
+        around = (*system.closure((component,)), *system.closure((component,), back=True))
+        held = {id for at in around for id in getattr(system.element(at), "holds", ())}
+        attached = {id for c in system.components for id in c.holds} & wanted.keys()
+        known[key] = tuple(a for id, a in wanted.items() if id in held or not attached)
+    return known[key]
+
+
+def rate_limit(system: System, component: str) -> RateLimit | Literal["none"] | None:
+    """The limit the endpoint puts on a caller; None where nobody stated one.
+
+    It belongs to the target, which refuses by it. It is never part of an adversary's budget.
+    """
+    endpoint = system.component(component).endpoint
+    return endpoint.rate_limit if endpoint else None
+
+
+def affords(scene: Scene, who: str, on: str, queries: int) -> Verdict:
+    """Whether this many queries fit through the rate limit during the principal's campaign."""
+    limit = rate_limit(scene.system, on)
+    path = f"{on}.endpoint.rate_limit"
+    fact = scene.system.fact(path)
+    if limit == "none":
+        return Verdict(YES, (Used(fact),))
+    if limit is None or limit.n is None or limit.per is None:
+        return Verdict(UNKNOWN, (Used(fact, ask="endpoint.rate_limit"),))
+    rows = rows_of(scene.system, who)
+    accounts = max((r.budget.accounts or 1 for r in rows if r.budget), default=1) if limit.key == "account" else 1
+    total = limit.n * _PER_DAY[limit.per] * campaign(rows) * accounts
+    shown = Fact(path, f"{total:,.0f} queries in {campaign(rows):g} days", fact.source)
+    return Verdict(Truth.of(total >= queries), (Used(shown),))
+
+
+def campaign(rows: tuple[Access, ...]) -> float:
+    """Days that the longest-lasting of these rows states, or the default length."""
+    budgets = [row.budget for row in rows if row.budget]
+    stated = [b.days or (b.hours or 0.0) / 24 for b in budgets if b.days or b.hours]
+    return max(stated, default=CAMPAIGN_DAYS)
