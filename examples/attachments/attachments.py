@@ -12,6 +12,7 @@ from pathlib import Path
 
 import formats
 import numpy as np
+import magika
 from magika import Magika
 
 # By Magika's group of the content type; a label listed in LABELS goes before its group.
@@ -109,6 +110,17 @@ def screen(data: bytes) -> Screening:
 def route(data: bytes) -> str:
     """Where this attachment goes."""
     return screen(data).route
+
+
+def model_file() -> Path:
+    """Magika's model as its package ships it."""
+    folder = Path(magika.__file__).parent / "models"
+    return sorted(folder.glob("*/model.onnx"))[0]
+
+
+def version() -> str:
+    """What decides a route besides this file: Magika's release."""
+    return str(magika.__version__)
 
 
 def collect(n: int = 30, seed: int = 0) -> list[Attachment]:

@@ -27,3 +27,18 @@ def facts_of(control: Any) -> tuple[tuple[str, Any], ...]:
     """
     stated = getattr(control, "facts", None)
     return tuple(stated()) if stated is not None else tuple(control.info.changes)
+
+
+def as_table() -> str:
+    """Every registered control as a Markdown table, for the reference page."""
+    from ..core.control import controls
+
+    lines = ["| control | does | facts it changes | attacks that know it | meant for | costs |", "|---|---|---|---|---|---|"]
+    for id in controls:
+        info = controls.get(id).info
+        if not controls.get(id).__module__.startswith(__name__):
+            continue  # a plugin documents itself
+        facts = "; ".join(f"`{path}` = {value}" for path, value in info.changes) or "none: it changes the target"
+        cells = (f"`{id}`", info.summary.rstrip("."), facts, ", ".join(info.knows), ", ".join(info.threats), info.side_effects)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

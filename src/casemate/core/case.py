@@ -147,6 +147,7 @@ class Guesses:
 
     score: Any
     member: Any
+    detail: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,11 +174,12 @@ class Copy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
-    """The copy: ``labels(x) -> (n,)``, and, where it has them, its parameters by name."""
+    """The copy: ``labels(x) -> (n,)``, and, where it has them, its parameters by name. `detail` is JSON-ready."""
 
     labels: Callable[[Any], Any]
     scores: Callable[[Any], Any] | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
+    detail: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

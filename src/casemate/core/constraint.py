@@ -123,7 +123,7 @@ def _then(draw: Draw, word: int) -> Draw:
     return (*draw, word) if isinstance(draw, tuple) else (draw, word)
 
 
-Edit = Callable[[bytes, np.random.Generator], bytes]
+Edit = Callable[[bytes, bytes, np.random.Generator], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +132,12 @@ class Bytes:
 
     Args:
         valid: ``valid(changed, original) -> bool``; really parses. It runs at the attacker's cost and again by the judge.
-        edits: ``edits(original) -> {name: edit}``: the changes the attacker knows how to make to such a file.
+        edit: ``edit(current, original, generator) -> changed``: one random change the attacker knows how to make.
         grow: Most bytes that may be added.
     """
 
     valid: Callable[[bytes, bytes], bool]
-    edits: Callable[[bytes], Mapping[str, Edit]]
+    edit: Edit
     grow: int = 4096
 
     def check(self, claim: Sequence[bytes], origin: Sequence[bytes]) -> NDArray[np.bool_]:
@@ -149,9 +149,7 @@ class Bytes:
 
     def propose(self, row: bytes, origin: bytes, rng: np.random.Generator) -> bytes:
         """One random edit of `row`, not yet checked."""
-        edits = self.edits(origin)
-        names = sorted(edits)
-        return edits[names[int(rng.integers(len(names)))]](row, rng)
+        return self.edit(row, origin, rng)
 
 
 def _changed(claim: bytes, origin: bytes) -> int:

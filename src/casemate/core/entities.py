@@ -7,17 +7,10 @@ engine all walk their fields, so a new field is a new key everywhere.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
-import functools
-import math
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, Union
-
-from casemate.core.errors import UnknownName
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal
 
 Source = Literal["asserted", "imported", "measured"]
 
@@ -58,9 +51,18 @@ class Fact:
     value: Any
     source: Source = "asserted"
 
+    @property
+    def shown(self) -> str:
+        """The value in words; a record by what is stated in it."""
+        if isinstance(self.value, Truth):
+            return self.value.value
+        if is_dataclass(self.value):
+            stated = {f.name: getattr(self.value, f.name) for f in fields(self.value)}
+            return ", ".join(f"{k} {Fact('', v).shown}" for k, v in stated.items() if v not in (None, (), UNKNOWN))
+        return str(self.value)
+
     def __str__(self) -> str:
-        value = self.value.value if isinstance(self.value, Truth) else self.value
-        return f"{self.path} = {value} ({self.source})"
+        return f"{self.path} = {self.shown} ({self.source})"
 
 
 def _key(name: str) -> Any:
@@ -331,86 +333,3 @@ class Decision:
     automated: Truth = UNKNOWN
     reversible: Truth = UNKNOWN
     human_review: Review | None = None
-
-
-# The shape of the records, for everything that walks them ------------------------------------------------------------
-
-
-def field_key(f: dataclasses.Field[Any]) -> str:
-    """The key of a field in a description."""
-    return str(f.metadata.get("key", f.name))
-
-
-@functools.cache
-def hints(kind: type) -> dict[str, Any]:
-    """Resolved annotations of a record, by field name."""
-    return typing.get_type_hints(kind)
-
-
-def choices(hint: Any) -> tuple[Any, ...]:
-    """The alternatives of a union, or the hint alone; None is left out, because absent means unknown."""
-    parts = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, Union) else (hint,)
-    return tuple(part for part in parts if part is not type(None))
-
-
-@functools.cache
-def record_in(hint: Any) -> type | None:
-    """The record type inside a hint such as `Parent | Literal["none"] | None`."""
-    return next((part for part in choices(hint) if dataclasses.is_dataclass(part) and isinstance(part, type)), None)
-
-
-@functools.cache
-def _fields_of(kind: type) -> dict[str, tuple[str, type | None]]:
-    return {field_key(f): (f.name, record_in(hints(kind)[f.name])) for f in dataclasses.fields(kind)}
-
-
-def field_named(kind: type, key: str) -> tuple[str, type | None]:
-    """The attribute behind a key, and the record type below it if there is one."""
-    try:
-        return _fields_of(kind)[key]
-    except KeyError:
-        raise UnknownName(f"field of {kind.__name__.lower()}", key, _fields_of(kind)) from None
-
-
-def misfit(value: Any, kind: type, name: str) -> str:
-    """What a field would accept, when it does not accept this value; else nothing."""
-    hint = hints(kind)[name]
-    signed = bool(kind.__dataclass_fields__[name].metadata.get("signed"))  # type: ignore[attr-defined]
-    return "" if _fits(value, hint) and (signed or not _negative(value)) else _wanted(hint)
-
-
-def _negative(value: Any) -> bool:
-    return isinstance(value, (int, float)) and value < 0
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, Union):
-        return any(_fits(value, part) for part in args)
-    if origin is Literal:  # True == 1, so the type counts too
-        return any(value == arg and type(value) is type(arg) for arg in args)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(item, args[0]) for item in value)
-    if origin is Mapping:
-        return isinstance(value, Mapping)
-    if hint in (int, float):
-        number = isinstance(value, int if hint is int else (int, float)) and not isinstance(value, bool)
-        return number and math.isfinite(value)
-    return isinstance(value, hint)
-
-
-def _wanted(hint: Any) -> str:
-    """The accepted values in words, choices separated by ", "."""
-    words: list[str] = []
-    for part in choices(hint):
-        if typing.get_origin(part) is Literal:
-            words += [str(arg) for arg in typing.get_args(part)]
-        elif part is Truth:
-            words += ["yes", "no", "unknown"]
-        elif typing.get_origin(part) is tuple:
-            words.append(f"a list of: {_wanted(typing.get_args(part)[0])}")
-        elif part in (int, float):
-            words.append("a whole number from 0" if part is int else "a number from 0")
-        else:
-            words.append({str: "a text"}.get(part, "a mapping"))
-    return ", ".join(words)

@@ -163,6 +163,22 @@ class Oracle:
         response = self._endpoint.shown(self._endpoint.target.respond(x, rows=rows, draw=draw))
         return self._granted(response), ~admitted
 
+    def submit(self, x: Any, *, rows: Array, account: int | None = None) -> NDArray[np.bool_]:
+        """Send `x` to the endpoint and look at nothing: which rows were let in, ``(n,)``. One query per row, copy or not.
+
+        Raises:
+            BudgetSpent: The budget does not cover all of `x`; nothing was sent.
+        """
+        self._require(Need.SUBMIT)
+        rows = np.asarray(rows)
+        draw = self._draw(rows)
+        self._pay("queries", rows)
+        admitted = self._endpoint.admit(count(x), account)
+        self._meter.add("refused", rows[~admitted])
+        if admitted.any():
+            self._endpoint.target.respond(take(x, admitted), rows=rows[admitted], draw=draw)
+        return admitted
+
     def labels(self, x: Any, *, rows: Array) -> Array:
         """Decisions ``(n,)``."""
         return self.look(x, rows=rows).label
@@ -250,6 +266,12 @@ class Oracle:
     def granted(self, need: Need) -> bool:
         """Whether the adversary holds all of `need`."""
         return need in self.adversary.may
+
+    @property
+    def affordable(self) -> float:
+        """Queries the whole campaign may still ask; infinite without a cap, or where a copy answers."""
+        cap = self.adversary.budget.queries
+        return np.inf if cap is None or self._copy else float(cap - self._meter.total["queries"])
 
     def spent(self, kind: str, rows: Array) -> NDArray[np.int64]:
         """What was charged to each of `rows`."""

@@ -6,7 +6,7 @@ carries the access rows it rests on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from casemate.core.system import NO, UNKNOWN, YES, Access, Component, Flow, Parent, System, Truth
@@ -54,23 +54,24 @@ def rows_of(system: System, principal: str) -> tuple[Access, ...]:
     return by_principal.get(principal, ())
 
 
-def holds(system: System, principal: str, capabilities: Iterable[str], places: Iterable[str]) -> Grant:
-    """Whether the principal has any of the capabilities on any of the places."""
-    wanted, where = frozenset(capabilities), frozenset(places)
-    sure, open_ = [], []
+def holds(system: System, principal: str, capabilities: Collection[str], places: Collection[str]) -> Grant:
+    """Whether the principal has any of the capabilities on any of the places. A row on a flow acts on its end."""
+    sure: list[str] = []
+    open_: list[str] = []
     for row in rows_of(system, principal):
-        if row.on in where or _ends(system, row.on, where):
-            sure += [f"{row.id}: {can}" for can in row.can if can in wanted]
-            open_ += [f"{row.id}: {can}" for can in row.unsure if can in wanted]
+        held = [can for can in row.can if can in capabilities]
+        unsure = [can for can in row.unsure if can in capabilities]
+        if (held or unsure) and (row.on in places or _end(system, row.on) in places):
+            sure += [f"{row.id}: {can}" for can in held]
+            open_ += [f"{row.id}: {can}" for can in unsure]
     if sure:
         return Grant(YES, tuple(sure))
     return Grant(UNKNOWN, tuple(open_)) if open_ else Grant(NO)
 
 
-def _ends(system: System, on: str, where: frozenset[str]) -> bool:
-    """A row on a flow acts on what the flow carries into its end."""
+def _end(system: System, on: str) -> str:
     element = system.element(on)
-    return isinstance(element, Flow) and element.to in where
+    return element.to if isinstance(element, Flow) else ""
 
 
 def reach(system: System, principal: str, component: str) -> tuple[str, ...]:
@@ -97,19 +98,28 @@ def _onward(system: System, at: str) -> list[str]:
 
 def trainers(system: System, component: str) -> tuple[str, ...]:
     """The components that train this one: itself or those upstream that have a training record."""
-    upstream = system.closure((component,), back=True)
-    return tuple(id for id in upstream if isinstance(e := system.element(id), Component) and e.trains)
+    key = f"trainers {component}"
+    if key not in system._found:
+        upstream = (system.element(id) for id in system.closure((component,), back=True))
+        system._found[key] = tuple(e.id for e in upstream if isinstance(e, Component) and e.trains)
+    found: tuple[str, ...] = system._found[key]
+    return found
 
 
-def _training_inputs(system: System, component: str) -> tuple[str, ...]:
-    teachers = trainers(system, component)
-    sources = [s for t in teachers if (record := system.component(t).training) for s in record.sources]
-    return system.closure((*teachers, *sources), back=True)
+def training_inputs(system: System, component: str) -> tuple[str, ...]:
+    """Every place from which records reach the training of the component."""
+    key = f"training_inputs {component}"
+    if key not in system._found:
+        teachers = trainers(system, component)
+        sources = [s for t in teachers if (record := system.component(t).training) for s in record.sources]
+        system._found[key] = system.closure((*teachers, *sources), back=True)
+    found: tuple[str, ...] = system._found[key]
+    return found
 
 
 def can_contribute(system: System, principal: str, component: str) -> Grant:
     """Whether what the principal writes becomes training data of the component."""
-    places = _training_inputs(system, component)
+    places = training_inputs(system, component)
     grant = holds(system, principal, WRITES, places)
     return grant if grant.truth is not NO else _unstated(system, principal, places, "inject_data")
 
@@ -133,9 +143,12 @@ def can_submit(system: System, principal: str, component: str) -> Grant:
 
 def _unstated(system: System, principal: str, places: tuple[str, ...], capability: str) -> Grant:
     """A flow from a principal to where no access row speaks of it: not a no, but a question."""
+    ends = [to for to in _onward(system, principal) if to in places]
+    if not ends:
+        return Grant(NO)
     spoken = {row.on for row in rows_of(system, principal)}
-    ends = [to for to in _onward(system, principal) if to in places and to not in spoken]
-    ends = [to for to in ends if system.component(to).kind not in _NOT_INPUT and f"{principal}->{to}" not in spoken]
+    ends = [to for to in ends if to not in spoken and f"{principal}->{to}" not in spoken]
+    ends = [to for to in ends if system.component(to).kind not in _NOT_INPUT]
     return Grant(UNKNOWN, tuple(f"access({principal}, {to}): {capability}" for to in ends)) if ends else Grant(NO)
 
 
@@ -205,7 +218,7 @@ def knowledge(system: System, principal: str, component: str) -> tuple[str, ...]
     """What the principal knows of the model without asking it: weights, parent, data, recipe."""
     provenance = system.component(component).provenance
     parent = provenance.parent if provenance else None
-    data = _training_inputs(system, component)
+    data = training_inputs(system, component)
     known = {
         "weights": holds(system, principal, ("read_weights", "read_binary"), model_places(system, component)).truth,
         "parent": parent.public if isinstance(parent, Parent) else NO,
@@ -219,7 +232,7 @@ def influence(system: System, principal: str, component: str) -> float | None:
     """The share of the training set the principal can write, or None where its size or the budget is unknown."""
     if can_contribute(system, principal, component).truth is not YES:
         return 0.0
-    places = set(_training_inputs(system, component))
+    places = set(training_inputs(system, component))
     budgets = [row.budget for row in rows_of(system, principal) if row.on in places and row.budget]
     samples = sum(b.samples or 0 for b in budgets)
     held = {asset for id in places for asset in getattr(system.element(id), "holds", ())}

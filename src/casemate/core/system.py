@@ -41,12 +41,9 @@ from casemate.core.entities import (
     Truth,
     Worth,
     Zone,
-    field_key,
-    field_named,
-    hints,
-    misfit,
 )
 from casemate.core.errors import BadSystem, Problem, UnknownName
+from casemate.core.shape import field_key, field_named, hints, misfit
 
 __all__ = [
     "NO",
@@ -143,9 +140,9 @@ class System:
             raise UnknownName("element", id, self._found["named"]) from None
 
     def component(self, id: str) -> Component:
-        for component in self.components:
-            if component.id == id:
-                return component
+        found = self._found["named"].get(id)
+        if isinstance(found, Component):
+            return found
         raise UnknownName("component", id, (c.id for c in self.components))
 
     def binding(self, component: str) -> Binding | None:
@@ -178,7 +175,10 @@ class System:
         return Fact(path, UNKNOWN if at is None else at, self.sources.get(path, "asserted"))
 
     def replace_fact(self, path: str, value: Any, source: Source = "asserted") -> System:
-        """A new System in which one fact differs. `bool` is accepted for yes and no; missing records are made."""
+        """A new System in which one fact differs. A record that was missing is made.
+
+        For yes and no, `bool` and the words of a description ("yes") are accepted too.
+        """
         first, *rest = path.split(".")
         if not rest:
             raise UnknownName("fact", path, ("<component>.<record>.<field>",))
@@ -218,9 +218,12 @@ def _trains(system: System, id: str) -> bool:
 
 
 def _changed(record: Any, keys: list[str], value: Any) -> Any:
-    name, inner = field_named(type(record), keys[0])
+    kind: type = type(record)
+    name, inner = field_named(kind, keys[0])
     if len(keys) == 1:
-        return replace(record, **{name: Truth.of(value) if isinstance(value, bool) else value})
+        if hints(kind)[name] is Truth and not isinstance(value, Truth):
+            value = Truth.of(value) if isinstance(value, bool) else Truth(value)
+        return replace(record, **{name: value})
     if inner is None:
         raise UnknownName("field", ".".join(keys), [keys[0]])
     held = getattr(record, name)

@@ -106,7 +106,7 @@ def check_case(case: Evade) -> None:
 
 def shards(case: Evade, setting: Setting, size: int) -> list[Evade]:
     """The case in shards. One shard where the endpoint keeps state, which rows share."""
-    if setting.services and any(hasattr(service, "rows") for service in setting.services):
+    if setting.services and any(service.start is not None for service in setting.services):
         size = max(1, count(case.x))
     return [case.only(np.arange(i, min(i + size, len(case)))) for i in range(0, len(case), size)]
 

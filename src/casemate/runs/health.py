@@ -97,7 +97,7 @@ def _unbounded(attack: Any, case: Evade, setting: Setting, meter: Meter) -> dict
     budget = replace(setting.adversary.budget, queries=None, accounts=1, days=None)
     if budget.queries_per_row is None:
         budget = replace(budget, queries_per_row=UNBOUNDED_QUERIES)
-    endpoint = Endpoint(setting.target, tuple(s for s in setting.services if not hasattr(s, "rows")))
+    endpoint = Endpoint(setting.target, tuple(s for s in setting.services if s.start is None))
     oracle = Oracle(endpoint, replace(setting.adversary, budget=budget), own, setting.known)
     drive = drive_dialogue if attack.info.scope == "dialogue" else drive_rows
     try:

@@ -10,8 +10,8 @@
     affords: 1000, who: $p, on: $c
 
 An expression is checked when it is read (`reader`: operators, names, paths against the types, values against the
-choices), so that evaluating it cannot fail: there is no arithmetic, no recursion and no loop but over the finite sets of a
-system. Nothing can test for `unknown`: a rule that could would decide on ignorance instead of asking.
+choices), so that evaluating it cannot fail: there is no arithmetic, no recursion and no loop but over the finite sets
+of a system. Nothing can test for `unknown`: a rule that could would decide on ignorance instead of asking.
 """
 
 from __future__ import annotations

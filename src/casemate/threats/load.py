@@ -15,14 +15,16 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from casemate.core.entities import Truth, choices, field_key, hints, record_in
+from casemate.core.entities import NO, UNKNOWN, YES, Truth
 from casemate.core.errors import BadSystem, Problem
+from casemate.core.shape import choices, field_key, hints, record_in
 from casemate.core.system import HEAD, System
 from casemate.threats.nodes import Node, compose, read
 
 VERSION = 1
 _HIDDEN = ("sources", "places", "folder", "_found", *HEAD)
 SECTIONS = tuple(f.name for f in fields(System) if f.name not in _HIDDEN)
+_FACTS = {"yes": YES, "true": YES, "no": NO, "false": NO, "unknown": UNKNOWN}
 _SOURCES = ("asserted", "imported", "measured")
 
 
@@ -205,9 +207,11 @@ def _scalar(hint: Any, node: Node, or_record: bool) -> Any:
     word = node.word
     for part in choices(hint):
         if part is Truth:
-            return Truth.of(word) if isinstance(word, bool) else Truth.UNKNOWN if word == "unknown" else node.text
+            return _FACTS.get(node.text.lower(), node.text)  # quoted or not: JSON has no other yes
         if part is str:
             return node.text
+        if word == "unknown":  # the same as leaving it out
+            return None
         if part is int and isinstance(word, float) and word.is_integer():
             return int(word)
         if part in (int, float):

@@ -8,21 +8,9 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from casemate.core.entities import (
-    UNKNOWN,
-    AssetKind,
-    Binding,
-    Can,
-    Component,
-    Principal,
-    Truth,
-    Worth,
-    field_key,
-    field_named,
-    hints,
-    misfit,
-)
+from casemate.core.entities import UNKNOWN, AssetKind, Binding, Can, Component, Principal, Truth, Worth
 from casemate.core.errors import Problem, UnknownName
+from casemate.core.shape import field_key, field_named, hints, misfit
 from casemate.core.system import System
 from casemate.threats.expressions import (
     AMONG,
@@ -118,7 +106,7 @@ class Reader:
                 node, "path", f"needs exactly one of is, in, at_least, below; got {' and '.join(tests) or 'none'}"
             )
             return Settled(Verdict(UNKNOWN))
-        self.asks.add(path)
+        self.asks |= set() if path.startswith("target.") else {path}
         test = (node.entries or {})[tests[0]]
         if tests[0] in ("is", "in"):
             items = (test,) if tests[0] == "is" else test.items or ()
@@ -266,7 +254,6 @@ def fill(template: str, scene: Scene) -> str:
         root = "system" if name == "system" else scene.names[name]
         if not path:
             return root
-        value = scene.value(f"{root}.{path}").value
-        return value.value if isinstance(value, Truth) else str(value)
+        return scene.value(f"{root}.{path}").shown
 
     return re.sub(r"\{([^}]*)\}", put, template)

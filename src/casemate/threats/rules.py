@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import functools
 import re
+import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from casemate.core.entities import Component, Principal, Worth, field_key
+from casemate.core.entities import AssetKind, Component, Principal, Worth
 from casemate.core.errors import BadSystem, Problem
+from casemate.core.shape import field_key
 from casemate.core.system import NO, YES, System
 from casemate.threats.expressions import BadRule, Expression
 from casemate.threats.nodes import Node, read
@@ -124,7 +126,8 @@ def _is(each: str, component: Component, system: System) -> bool:
     if each == "model":
         return serves or (component.model is not None and component.kind != "model_artifact")
     if each == "endpoint":
-        return component.kind == "server" or component.endpoint is not None
+        # On the user's own device there is a runtime, but nobody else to keep from it.
+        return component.kind == "server" or (component.endpoint is not None and component.kind != "edge_runtime")
     if component.artifact is not None or component.kind == "model_artifact":
         return True
     # A server whose model file is described upstream is not asked for it again.
@@ -235,10 +238,14 @@ def _harm(reader: Reader, node: Node) -> Harm:
     words = {key: entries[key].text if key in entries else "" for key in _HARM}
     worth = [field_key(f) for f in Worth.__dataclass_fields__.values()]
     if words["property"] not in worth:
-        reader.wrong(node, "harm.property", f"expected {', '.join(worth)}; got {words['property']!r}")
+        reader.wrong(
+            entries.get("property", node), "harm.property", f"expected {', '.join(worth)}; got {words['property']!r}"
+        )
+    if words["asset"] not in typing.get_args(AssetKind):
+        reader.wrong(entries.get("asset", node), "harm.asset", f"there is no kind of asset {words['asset']!r}")
     floor = int(words["floor"]) if words["floor"] in ("0", "1", "2", "3", "4") else -1
     if floor < 0:
-        reader.wrong(node, "harm.floor", f"expected 0 to 4; got {words['floor']!r}")
+        reader.wrong(entries.get("floor", node), "harm.floor", f"expected 0 to 4; got {words['floor']!r}")
     return Harm(text=words["text"], asset=words["asset"], property=words["property"], floor=floor)
 
 

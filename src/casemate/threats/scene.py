@@ -77,25 +77,35 @@ class Scene:
 
     def among(self, family: str, of: str) -> tuple[str, ...]:
         """The finite sets that `exists` may range over."""
-        system = self.system
-        if family == "components":
-            return tuple(c.id for c in system.components)
-        if family == "principals":
-            return tuple(p.id for p in system.principals)
-        if family == "trainers":
-            return trainers(system, of)
-        found = system.closure((of,), back=family == "upstream")
-        return tuple(id for id in found if isinstance(system.element(id), Component))
+        key = ("among", family, of)
+        if key not in self.shared:
+            self.shared[key] = _among(self.system, family, of)
+        found: tuple[str, ...] = self.shared[key]
+        return found
 
     def value(self, path: str) -> Fact:
-        """A fact by path; `<component>.target...` goes into what binds the component to code."""
+        """A fact by path; `<component>.target...` goes into what binds the component to code.
+
+        Down there nothing is unknown: it is configuration, and what is absent is absent.
+        """
         first, _, rest = path.partition(".")
         if not rest.startswith("target."):
             return self.system.fact(path)
         at: Any = self.system.binding(first)
         for key in rest.split(".")[1:]:
             at = getattr(at, key, None) if isinstance(at, Binding) else at.get(key) if isinstance(at, Mapping) else None
-        return Fact(path, UNKNOWN if at is None else at)
+        return Fact(path, "none" if at is None else at)
+
+
+def _among(system: System, family: str, of: str) -> tuple[str, ...]:
+    if family == "components":
+        return tuple(c.id for c in system.components)
+    if family == "principals":
+        return tuple(p.id for p in system.principals)
+    if family == "trainers":
+        return trainers(system, of)
+    found = system.closure((of,), back=family == "upstream")
+    return tuple(id for id in found if isinstance(system.element(id), Component))
 
 
 def granted(grant: Grant, asked: str = "") -> Verdict:
@@ -162,6 +172,8 @@ def affords(scene: Scene, who: str, on: str, queries: int) -> Verdict:
     fact = scene.system.fact(path)
     if limit == "none":
         return Verdict(YES, (Used(fact),))
+    if limit is None and scene.system.component(on).kind == "edge_runtime":  # who owns the device sets its pace
+        return Verdict(YES, (Used(scene.system.fact(f"{on}.kind")),))
     if limit is None or limit.n is None or limit.per is None:
         return Verdict(UNKNOWN, (Used(fact, ask="endpoint.rate_limit"),))
     rows = rows_of(scene.system, who)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import mmap
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import IO, Literal, cast
 
 Verdict = Literal["safe", "unsafe", "unknown"]
 Data = bytes | mmap.mmap
 
 _KEPT_PER_SEVERITY = 200
+
+
+def opened(data: Data) -> IO[bytes]:
+    """The bytes as a file at its start. A memory map is one already, and copying a model of gigabytes is not an option."""
+    if isinstance(data, mmap.mmap):
+        data.seek(0)
+        return cast(IO[bytes], data)
+    return io.BytesIO(data)
 
 
 class Severity(StrEnum):

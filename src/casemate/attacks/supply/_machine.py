@@ -14,11 +14,15 @@ from typing import Any
 
 from casemate.attacks.supply import _rules
 from casemate.attacks.supply._finding import Data, Limits, Notebook, Severity
-from casemate.attacks.supply._values import Allowed, Kind, Name, Sym, literal
+from casemate.attacks.supply._values import Allowed, Kind, Name, Sym, Use, literal
 
 
 class Broken(Exception):
     """The stream cannot be followed from here; an unpickler has executed everything before."""
+
+
+class Invalid(Broken):
+    """The stream cannot be followed by any unpickler: all of them stop here too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +61,28 @@ class Machine:
     def pop(self) -> Sym:
         """Pop; below the last mark there is nothing, as in the unpickler."""
         if not self.stack:
-            raise Broken("the stack is empty")
+            raise Invalid("the stack is empty")
         return self.stack.pop()
 
     def top(self) -> Sym:
         """The top of the stack."""
         if not self.stack:
-            raise Broken("the stack is empty")
+            raise Invalid("the stack is empty")
         return self.stack[-1]
 
     def above_mark(self) -> list[Sym]:
         """Everything since the last mark, and back to the stack before it."""
         if not self.marks:
-            raise Broken("there is no mark")
+            raise Invalid("there is no mark")
         items, self.stack = self.stack, self.marks.pop()
         return items
 
     def remember(self, key: int) -> None:
         """Put the top of the stack into the memo."""
-        if key < 0 or len(self.memo) >= self.limits.memo:
-            raise Broken("the memo key is negative" if key < 0 else "the memo exceeds its limit")
+        if key < 0:
+            raise Invalid("the memo key is negative")
+        if len(self.memo) >= self.limits.memo:
+            raise Broken("the memo exceeds its limit")
         self.memo[key] = self.top()
 
     def reach(self, module: str, name: str, offset: int) -> Sym:
@@ -122,7 +128,7 @@ def _two_lines(m: Machine, offset: int) -> tuple[str, str]:
     try:
         return m.data[offset + 1 : first].decode("utf-8"), m.data[first + 1 : second].decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Broken("the name of a global is not UTF-8") from error
+        raise Invalid("the name of a global is not UTF-8") from error
 
 
 def _global(m: Machine, arg: Any, offset: int) -> None:
@@ -132,12 +138,22 @@ def _global(m: Machine, arg: Any, offset: int) -> None:
 def _stack_global(m: Machine, arg: Any, offset: int) -> None:
     name, module = m.pop(), m.pop()
     first, second = module.text(), name.text()
+    if any(_surely_no_string(sym, m.allowed) for sym in (module, name)):
+        raise Invalid("the name of a global is no string")
     if first is None or second is None or not (first + second).isascii():
         reason = "its name is computed, so that a scanner cannot see it"
         m.book.add(Severity.CRITICAL, offset, "a global that cannot be resolved", reason)
         m.push(Sym(Kind.OPAQUE))
     else:
         m.push(m.reach(first, second, offset))
+
+
+def _surely_no_string(sym: Sym, allowed: Allowed) -> bool:
+    if sym.kind is Kind.LITERAL:
+        return sym.value is not Ellipsis and not isinstance(sym.value, str)
+    if sym.kind is Kind.MADE and sym.value is not None:
+        return allowed.get(sym.value) is Use.NEW  # an instance of a class that is none of the string types
+    return sym.kind in (Kind.TUPLE, Kind.LIST, Kind.DICT, Kind.SET)
 
 
 def _inst(m: Machine, arg: Any, offset: int) -> None:
@@ -148,7 +164,7 @@ def _inst(m: Machine, arg: Any, offset: int) -> None:
 def _obj(m: Machine, arg: Any, offset: int) -> None:
     items = m.above_mark()
     if not items:
-        raise Broken("OBJ without a class")
+        raise Invalid("OBJ without a class")
     m.call(items[0], tuple_of(items[1:]), offset)
 
 
@@ -210,7 +226,7 @@ def _buffer(m: Machine, arg: Any, offset: int) -> None:
 def _get(m: Machine, arg: Any, offset: int) -> None:
     key = int(arg)
     if key not in m.memo:
-        raise Broken(f"memo entry {key} was never stored")
+        raise Invalid(f"memo entry {key} was never stored")
     m.push(m.memo[key])
 
 
@@ -222,7 +238,7 @@ def _extend(m: Machine, items: list[Sym], offset: int) -> None:
 
 def _set_items(m: Machine, items: list[Sym], offset: int) -> None:
     if len(items) % 2:
-        raise Broken("an odd number of keys and values")
+        raise Invalid("an odd number of keys and values")
     target = m.top()
     _rules.check_mutation(m.book, target, offset)
     _store(target, items)
@@ -243,7 +259,7 @@ def _store(target: Sym, items: list[Sym]) -> None:
 def _dict(m: Machine, arg: Any, offset: int) -> None:
     items = m.above_mark()
     if len(items) % 2:
-        raise Broken("an odd number of keys and values")
+        raise Invalid("an odd number of keys and values")
     made = Sym(Kind.DICT)
     _store(made, items)
     m.push(made)
@@ -273,7 +289,7 @@ def _last(m: Machine, count: int) -> None:
 
 def _proto(m: Machine, arg: Any, offset: int) -> None:
     if arg > 5:
-        raise Broken(f"protocol {arg} does not exist")
+        raise Invalid(f"protocol {arg} does not exist")
     m.proto = arg
 
 
@@ -281,6 +297,10 @@ def _frame(m: Machine, arg: Any, offset: int) -> None:
     m.frame_end = offset + 9 + arg
     if m.frame_end > len(m.data):
         raise Broken("a frame reaches past the end of the file")
+
+
+def _stop(m: Machine, arg: Any, offset: int) -> None:
+    m.top()
 
 
 def _nothing(m: Machine, arg: Any, offset: int) -> None:
@@ -301,9 +321,25 @@ def _ascii_literal(m: Machine, arg: Any, offset: int) -> None:
     m.stack.append(literal(arg if isinstance(arg, str) and arg.isascii() else Ellipsis))
 
 
-_LITERALS = tuple(  # noqa: SIM905  a sentence reads better than eighteen quoted words
-    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT NONE UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 "
-    "BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8".split()
+_LITERALS = (
+    "INT",
+    "BININT",
+    "BININT1",
+    "BININT2",
+    "LONG",
+    "LONG1",
+    "LONG4",
+    "FLOAT",
+    "BINFLOAT",
+    "NONE",
+    "UNICODE",
+    "SHORT_BINUNICODE",
+    "BINUNICODE",
+    "BINUNICODE8",
+    "BINBYTES",
+    "SHORT_BINBYTES",
+    "BINBYTES8",
+    "BYTEARRAY8",
 )
 
 HANDLERS: dict[str, Handler] = {
@@ -349,5 +385,5 @@ HANDLERS: dict[str, Handler] = {
     "READONLY_BUFFER": _nothing,
     "PROTO": _proto,
     "FRAME": _frame,
-    "STOP": lambda m, arg, offset: m.top() and None,
+    "STOP": _stop,
 }

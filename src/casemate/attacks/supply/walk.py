@@ -6,16 +6,29 @@ package; the bypass history of such scanners is a list of the ones they did not 
 
 from __future__ import annotations
 
-import io
-import mmap
 import pickletools
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import IO
 
-from casemate.attacks.supply._finding import Data, Finding, Limits, Notebook, Severity
+from casemate.attacks.supply._finding import (
+    Data,
+    Finding,
+    Limits,
+    Notebook,
+    Severity,
+    opened,
+)
 from casemate.attacks.supply._joblib import Unclear, payload
-from casemate.attacks.supply._machine import HANDLERS, Broken, Machine, Storage
-from casemate.attacks.supply._values import WRAPPER, Allowed, Kind, Name, Sym, default_allowed
+from casemate.attacks.supply._machine import HANDLERS, Broken, Invalid, Machine, Storage
+from casemate.attacks.supply._values import (
+    WRAPPER,
+    Allowed,
+    Kind,
+    Name,
+    Sym,
+    default_allowed,
+)
 
 SCANNER = "walker"
 Span = tuple[int, int]
@@ -33,7 +46,7 @@ class Loader(StrEnum):
 class Walk:
     """What was seen. ``broken`` is where and why the stream could not be followed to its end.
 
-    ``spans`` are the opcode bytes without array payloads; ``end`` the first byte that belongs to no complete stream.
+    ``certain`` means that no unpickler gets further either. ``spans`` are the opcode bytes without array payloads; ``end`` the first byte that belongs to no complete stream.
     """
 
     findings: tuple[Finding, ...]
@@ -45,6 +58,7 @@ class Walk:
     opcodes: int
     end: int
     broken: tuple[int, str] | None
+    certain: bool
 
     @property
     def uses_joblib(self) -> bool:
@@ -57,12 +71,13 @@ class _Progress:
     """What accumulates over the streams of one file."""
 
     data: Data
-    source: io.BytesIO | mmap.mmap
+    source: IO[bytes]
     book: Notebook
     allowed: Allowed
     limits: Limits
     loader: Loader
     opcodes: int = 0
+    certain: bool = False
     globals: set[Name] = field(default_factory=set)
     storages: list[Storage] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
@@ -84,16 +99,15 @@ def walk(
     A stream that breaks off is reported in ``broken`` only if it is the first; what follows a complete stream and is
     no pickle is left to the caller, who knows the format, as the bytes from ``end`` on.
     """
-    source = data if isinstance(data, mmap.mmap) else io.BytesIO(data)
     book = Notebook(where, SCANNER)
-    p = _Progress(data, source, book, allowed or default_allowed(), limits or Limits(), loader)
+    p = _Progress(data, opened(data), book, allowed or default_allowed(), limits or Limits(), loader)
     end, streams, broken = start, 0, None
     while end < len(data) and (most is None or streams < most):
-        source.seek(end)
+        p.source.seek(end)
         broken = _stream(p, loader, 0)
         if broken is not None:
             break
-        end, streams = source.tell(), streams + 1
+        end, streams = p.source.tell(), streams + 1
     if streams and broken is not None and p.opcodes <= p.limits.opcodes:
         broken = None
     elif not streams and broken is None:
@@ -108,6 +122,7 @@ def walk(
         p.opcodes,
         end,
         broken,
+        p.certain,
     )
 
 
@@ -127,10 +142,12 @@ def _stream(p: _Progress, loader: Loader, deep: int) -> tuple[int, str] | None:
                 _skip_array(p, machine, deep)
                 start = p.source.tell()
     except (Broken, Unclear) as stopped:
+        p.certain = isinstance(stopped, Invalid)
         return _stopped(p, machine, start, at, str(stopped))
     except Exception as error:  # noqa: BLE001  genops raises many types; any of them means "cannot be followed"
         if str(error).endswith("unknown"):
             at = p.source.tell() - 1
+            p.certain = True
         return _stopped(p, machine, start, at, f"{type(error).__name__}: {error}")
     p.spans.append((start, p.source.tell()))
     _keep(p, machine)

@@ -1,0 +1,74 @@
+"""Progress and exit codes: what several commands share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..core.evidence import Status
+from ..core.finding import Assessment
+
+_OPEN = (Status.ERROR, Status.INCONCLUSIVE, Status.QUESTION, Status.UNTESTED)
+
+
+def exit_code(assessments: Iterable[Assessment]) -> int:
+    """1 where something was broken, 2 where that could not be told, 0 otherwise."""
+    found = {finding.status for a in assessments for finding in a.findings}
+    if Status.BROKEN in found:
+        return 1
+    return 2 if found & set(_OPEN) else 0
+
+
+@contextmanager
+def progress(name: str, quiet: bool) -> Iterator[Any]:
+    """A bar on a terminal, a line for each finished cell in a log, nothing when quiet."""
+    if quiet:
+        yield lambda event: None
+        return
+    if not sys.stderr.isatty():
+        yield _line(name)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.fields[system]}", style="bold"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", system=name, total=1)
+
+        def show(event: Any) -> None:
+            bar.update(task, completed=event.done, total=event.total, description=event.label[:60])
+
+        yield show
+
+
+def _line(name: str) -> Any:
+    def show(event: Any) -> None:
+        if event.fraction >= 1.0:
+            note = " (stored)" if event.stored else ""
+            print(f"{name}: {event.done}/{event.total} {event.label}{note}", file=sys.stderr)
+
+    return show
+
+
+def descriptions(paths: Iterable[str]) -> list[Path]:
+    """The description files that paths name; of a folder, every complete one below it."""
+    from ..core.errors import UsageError
+    from ..threats.load import load
+
+    found: list[Path] = []
+    for text in paths:
+        path = Path(text)
+        if path.is_file():
+            found.append(path)
+        elif path.is_dir():
+            inside = sorted(p for p in path.rglob("*.yaml") if p.read_bytes()[:4096].find(b"casemate:") >= 0)
+            # A part that others extend names nobody who could attack: it is no system of its own.
+            found += [p for p in inside if load(p).access]
+        else:
+            raise UsageError(f"{text!r} does not exist; give a description file, or a folder with some (casemate init writes one)")
+    if not found:
+        raise UsageError(f"no description in {', '.join(paths)}; casemate init writes one")
+    return found

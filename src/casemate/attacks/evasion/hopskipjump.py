@@ -1,0 +1,186 @@
+"""A walk along the decision boundary towards the input: needs the decision and nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.adversary import Need
+from ...core.attack import Answer, Ask, Claim, attack
+from ...core.case import Evade
+from ...core.constraint import Ball
+from ...core.errors import BadInput
+from ...core.oracle import Oracle
+
+Talk = Generator[Ask | Claim, Answer, Any]
+CHUNK = 1 << 17  # most numbers in one question: many rows ask at once, and all their questions are in memory
+
+
+@attack(
+    "evasion.hopskipjump",
+    needs=Need.LABEL,
+    scope="dialogue",
+    papers=("arXiv:1904.02144",),
+    aka=("HopSkipJump", "HSJ", "HSJA", "BoundaryAttack++"),
+    spends="sum over t of about 100 sqrt(t) + 2 log2(size) queries per row, or what the budget leaves",
+    static_cost=lambda a: sum(round(min(a.evals * math.sqrt(t), a.most)) + 16 for t in range(1, a.steps + 1)),
+)
+class HopSkipJump:
+    """Estimate the boundary's direction from decisions, jump along it, fall back onto the boundary towards the input.
+
+    A dialogue of one row. Every point on the way is in the ball's box; the radius only decides when a claim counts: a row
+    whose nearest point lies within it is broken, and finished unless the case seeks the nearest.
+
+    Args:
+        steps: Jumps.
+        evals: Queries of the first direction; the t-th takes sqrt(t) times as many.
+        most: Most queries of one direction.
+        starts: Random points tried for a first success; a row that finds none has failed, alone.
+        memory: Weight of the directions of earlier jumps in the next one; 0 is the published attack.
+    """
+
+    steps: int = 64
+    evals: int = 100
+    most: int = 10_000
+    starts: int = 100
+    memory: float = 0.0
+
+    def __call__(self, oracle: Oracle, case: Evade, *, rng: np.random.Generator) -> Talk:
+        ball = case.within
+        if not isinstance(ball, Ball) or ball.norm == "l1":
+            raise BadInput(f"evasion.hopskipjump walks in a Ball of linf or l2; got {ball!r}")
+        walk = _Walk(ball, np.asarray(case.x)[0], rng, float(oracle.left(case.row)[0]))
+        x = yield from walk.start(self.starts)
+        if x is None:
+            return
+        x = yield from walk.fall(x)
+        past = np.zeros_like(x)
+        for t in range(1, self.steps + 1):
+            size = walk.distance(x)
+            # The direction, and at least one jump: a direction nobody can follow is wasted.
+            evals = int(min(self.evals * math.sqrt(t), self.most, walk.left - 2))
+            if size <= 0 or evals < 1:
+                return
+            delta = 0.1 * (ball.high - ball.low) if t == 1 else size * walk.probe
+            slope = yield from walk.slope(x, delta, evals)
+            slope = past = slope + self.memory * past
+            slope = slope / max(float(np.linalg.norm(slope)), 1e-30)
+            ahead = yield from walk.jump(x, np.sign(slope) if ball.norm == "linf" else slope, size / math.sqrt(t))
+            if ahead is None:
+                continue
+            x = yield from walk.fall(ahead)
+
+
+class _Walk:
+    """Questions about one row, flat: every method stops asking when the budget does, and claims what it gained."""
+
+    def __init__(self, ball: Ball, origin: NDArray[Any], rng: np.random.Generator, left: float) -> None:
+        self.shape = origin.shape
+        self.origin = origin.reshape(-1).astype(origin.dtype if origin.dtype.kind == "f" else np.float64, copy=False)
+        self.ball, self.left, self._best = ball, left, math.inf
+        # Philox is the row's stream; SFC64 seeded from it draws normals in half the time.
+        self._rng = np.random.Generator(np.random.SFC64(rng.integers(2**63, size=2)))
+        d = self.origin.size
+        self._linf = ball.norm == "linf"
+        # How near the boundary a fall ends, as a share of the way. In few dimensions the published value is a third of it.
+        self.theta = min(1e-3, d**-2.0 if self._linf else d**-1.5)
+        self.probe = self.theta * (d if self._linf else math.sqrt(d))
+        self._inside = ball.inside(origin[None])
+
+    def distance(self, x: NDArray[Any]) -> float:
+        change = x - self.origin
+        return float(np.abs(change).max()) if self._linf else math.sqrt(float(change @ change))
+
+    def ask(self, x: NDArray[Any]) -> Talk:
+        """Whether the goal is met at each point ``(k, d)``."""
+        answer = yield Ask(x.reshape(-1, *self.shape))
+        self.left = answer.left
+        return answer.met
+
+    def claim(self, x: NDArray[Any]) -> Talk:
+        """Hand in `x` when it is nearer than all before."""
+        size = self.distance(x)
+        if size < self._best:
+            self._best = size
+            x = x[None]
+            yield Claim(x.reshape(-1, *self.shape), bool(self.ball.check(x, self.origin[None])[0]))
+
+    def start(self, tries: int) -> Talk:
+        """A point that meets the goal, from uniform noise in the box; None when there is none."""
+        low, high = self.ball.low, self.ball.high
+        for _ in range(tries):
+            if self.left < 1:
+                return None
+            x = (low + (high - low) * self._rng.random(self.origin.size)).astype(self.origin.dtype).clip(low, high)
+            met = yield from self.ask(x)
+            if met[0]:
+                yield from self.claim(x)
+                return x
+        return None
+
+    def fall(self, x: NDArray[Any]) -> Talk:
+        """From `x`, which meets the goal, straight to the boundary on the way to the input; still meets it there."""
+        high = size = self.distance(x)
+        low, best = 0.0, x
+        at = self._inside  # the first look is at the radius, where a success ends the attack
+        while high - low > self.theta * size and self.left >= 1:
+            at = at if low < at < high else (low + high) / 2
+            point = self._towards(x, at, size)
+            met = yield from self.ask(point)
+            if met[0]:
+                high, best = at, point
+                if at == self._inside:
+                    yield from self.claim(best)
+            else:
+                low = at
+            at = (low + high) / 2
+        yield from self.claim(best)
+        return best
+
+    def _towards(self, x: NDArray[Any], size: float, whole: float) -> NDArray[Any]:
+        """`x` brought to distance `size` of the input."""
+        if self._linf:
+            return x.clip(self.origin - size, self.origin + size)
+        return (self.origin + (x - self.origin) * (size / whole)).astype(x.dtype, copy=False)
+
+    def slope(self, x: NDArray[Any], delta: float, evals: int) -> Talk:
+        """Which way more of the neighbours meet the goal, ``(d,)``: their mean, weighted by success."""
+        total, won = np.zeros_like(x), np.zeros_like(x)
+        wins = asked = 0
+        while asked < evals:
+            k = min(evals - asked, max(16, CHUNK // x.size))
+            near = self._neighbours(x, delta, k)
+            met = yield from self.ask(near)
+            near -= x
+            total += near.sum(0)
+            won += met.astype(near.dtype) @ near
+            wins, asked = wins + int(met.sum()), asked + k
+        if wins in (0, asked):  # all alike: away from all of them, or with all of them
+            return total if wins else -total
+        return won - (wins / asked) * total
+
+    def _neighbours(self, x: NDArray[Any], delta: float, k: int) -> NDArray[Any]:
+        if self._linf:
+            noise = self._rng.random((k, x.size), dtype=x.dtype)
+            noise -= 0.5
+        else:
+            noise = self._rng.standard_normal((k, x.size), dtype=x.dtype)
+        noise *= (delta / np.sqrt(np.einsum("ij,ij->i", noise, noise)))[:, None].astype(x.dtype)
+        noise += x
+        return noise.clip(self.ball.low, self.ball.high, out=noise)
+
+    def jump(self, x: NDArray[Any], slope: NDArray[Any], size: float) -> Talk:
+        """As far along `slope` as still meets the goal, halving from `size`; None where no length does."""
+        for _ in range(30):
+            if self.left < 1:
+                return None
+            ahead = (x + size * slope).clip(self.ball.low, self.ball.high).astype(x.dtype, copy=False)
+            met = yield from self.ask(ahead)
+            if met[0]:
+                return ahead
+            size /= 2
+        return None

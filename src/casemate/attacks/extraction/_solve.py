@@ -1,0 +1,144 @@
+"""Solving for the weights of a linear model from its answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+
+from ...core.errors import NotGranted
+from ...core.target import Response
+from ._decision import Decision, decision_of
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the endpoint answered.
+
+    Args:
+        mode: ``scores``, ``logits`` (raw scores of two or more classes) or ``values`` (one number a row).
+        shown: The numbers themselves ``(n, k)``.
+        linear: What is affine in a linear model ``(n, k - 1)``, or ``(n, 1)`` for values.
+        usable: Entries of `linear` that are numbers.
+        weight: One over the standard error of each entry of `linear`, up to a factor.
+        label: ``(n,)``.
+        single: Whether the numbers came in single precision.
+    """
+
+    mode: str
+    shown: Matrix
+    linear: Matrix
+    usable: NDArray[np.bool_]
+    weight: Matrix
+    label: NDArray[Any]
+    single: bool
+
+
+def read(response: Response) -> Answers:
+    """The finest numbers of a response. Scores come first: what is called logits may be anything."""
+    label, scores, logits = np.asarray(response.label), response.scores, response.logits
+    if scores is not None and scores.ndim == 2 and scores.shape[1] >= 2:
+        shown = scores.astype(np.float64)
+        single = scores.dtype.itemsize < 8
+        whole = logits is not None and logits.shape == scores.shape
+        if whole and np.allclose(softmax(np.asarray(logits, np.float64), axis=1), shown, atol=1e-6):
+            return _read_logits(np.asarray(logits), label)
+        good = (shown > 0) & (shown < 1) & np.isfinite(shown)
+        logs = np.log(np.where(good, shown, 1.0))
+        # A score s with error e gives log s with error e / s: the smaller score of the two decides.
+        weight = 1.0 / (1.0 / np.where(good, shown, 1.0)[:, 1:] + 1.0 / np.where(good, shown, 1.0)[:, :1])
+        return Answers("scores", shown, logs[:, 1:] - logs[:, :1], good[:, 1:] & good[:, :1], weight, label, single)
+    if logits is not None and logits.ndim == 2 and logits.shape[1] >= 2:
+        return _read_logits(np.asarray(logits), label)
+    if label.dtype.kind == "f":
+        value = label.astype(np.float64).reshape(-1, 1)
+        return Answers("values", value, value, np.isfinite(value), np.ones_like(value), label, label.dtype.itemsize < 8)
+    raise NotGranted("scores are granted, but the endpoint shows labels only; extraction.learning works on labels")
+
+
+def _read_logits(logits: NDArray[Any], label: NDArray[Any]) -> Answers:
+    wide = logits.astype(np.float64)
+    linear = wide[:, 1:] - wide[:, :1]
+    single = logits.dtype.itemsize < 8
+    return Answers("logits", softmax(wide, axis=1), linear, np.isfinite(linear), np.ones_like(linear), label, single)
+
+
+def join(a: Answers, b: Answers) -> Answers:
+    """Both, one after the other."""
+    columns = [
+        np.concatenate([getattr(a, name), getattr(b, name)]) for name in ("shown", "linear", "usable", "weight", "label")
+    ]
+    return Answers(a.mode, *columns, single=a.single or b.single)
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """An affine model of the log-ratios (or values): ``linear = features @ weights + intercept``."""
+
+    mode: str
+    weights: Matrix
+    intercept: Matrix
+    digits: int | None
+    tolerance: float
+
+    def shown(self, features: Matrix) -> Matrix:
+        """What the copy shows for features ``(n, d)``: scores ``(n, k)``, or values ``(n, 1)``."""
+        linear = features @ self.weights + self.intercept
+        if self.mode == "values":
+            return linear
+        return np.asarray(softmax(np.concatenate([np.zeros((len(linear), 1)), linear], axis=1), axis=1))
+
+    def rule(self, features: Matrix, answers: Answers) -> Decision | None:
+        """How scores become labels; None for values, which are the decision."""
+        return None if self.mode == "values" else decision_of(answers.shown, answers.label)
+
+
+def solve(features: Matrix, answers: Answers) -> Solution:
+    """Least squares for each class against the first, every answer weighted by how well its logarithm is known."""
+    a = np.concatenate([features, np.ones((len(features), 1))], axis=1)
+    found = np.zeros((a.shape[1], answers.linear.shape[1]))
+    # An exact system needs no weights, and they would only cost digits.
+    over = len(a) > a.shape[1]
+    for column in range(answers.linear.shape[1]):
+        use = answers.usable[:, column]
+        if use.any():
+            weight = answers.weight[use, column, None] if over else 1.0
+            found[:, column] = np.linalg.lstsq(a[use] * weight, (answers.linear[use, column, None] * weight)[:, 0])[0]
+    digits = decimals(answers.shown) if answers.mode != "values" else None
+    if digits is not None and over and answers.mode == "scores":
+        found = _likeliest(a, answers.shown, found)
+    size = 1.0 if answers.mode != "values" else max(1.0, float(np.abs(answers.shown).max()))
+    tolerance = 3.0 * 10.0**-digits if digits is not None else (1e-4 if answers.single else 1e-7) * size
+    return Solution(answers.mode, found[:-1], found[-1], digits, tolerance)
+
+
+def decimals(shown: Matrix, most: int = 6) -> int | None:
+    """After how many decimals scores were rounded; None where no rounding shows."""
+    for digits in range(most + 1):
+        scaled = shown * 10.0**digits
+        if np.abs(scaled - np.round(scaled)).max() < 1e-6 * 10.0 ** max(0, digits - 3):
+            return digits
+    return None
+
+
+def _likeliest(a: Matrix, shown: Matrix, start: Matrix) -> Matrix:
+    """Weights whose scores are nearest the rounded ones (cross-entropy), so that answers of 0 and 1 count too."""
+    goal = shown / np.maximum(shown.sum(1, keepdims=True), 1e-12)
+    shape = start.shape
+
+    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        linear = a @ flat.reshape(shape)
+        logs = log_softmax(np.concatenate([np.zeros((len(a), 1)), linear], axis=1), axis=1)
+        # A breath of ridge: answers of exactly 0 and 1 alone would send the weights to infinity.
+        value = -(goal * logs).sum() + 0.5e-4 * float((flat[: shape[0] - 1] ** 2).sum())
+        slope = a.T @ (np.exp(logs) - goal)[:, 1:] + 1e-4 * np.concatenate([flat.reshape(shape)[:-1], np.zeros((1, shape[1]))])
+        return float(value), slope.reshape(-1)
+
+    best = minimize(loss, start.reshape(-1), jac=True, method="L-BFGS-B", options={"maxiter": 500})
+    return np.asarray(best.x).reshape(shape)

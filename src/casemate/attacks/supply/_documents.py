@@ -1,0 +1,106 @@
+"""Text that describes a model: JSON, Keras and skops descriptions, and source code lying beside a model."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from casemate.attacks.supply._finding import Data, Limits, Notebook, Severity
+from casemate.attacks.supply._values import Allowed
+
+SCANNER = "document reader"
+
+_KERAS_MODULES = re.compile(
+    r"(keras|keras\.(src\.)?(layers|models|initializers|regularizers|constraints|activations|losses|metrics"
+    r"|optimizers|dtype_policies|ops|saving|random)(\.[a-z_0-9.]+)?|builtins)\Z"
+)
+_KERAS_BUILTINS = {"dict", "list", "tuple", "slice", "int", "float", "str", "bool"}
+_RUNS_PYTHON = (b'"class_name": "Lambda"', b'"class_name":"Lambda"', b"__lambda__", b"!!python/", b'"TFOpLambda"')
+_SKOPS_CODE = {"OperatorFuncNode", "MethodNode", "FunctionNode", "PartialNode", "JsonNode", "TypeNode"}
+
+
+def check_json(data: Data, book: Notebook) -> Any:
+    """The parsed document, or None; code that Hugging Face loaders fetch by ``auto_map`` is a finding."""
+    try:
+        parsed = json.loads(data[:].decode("utf-8"))
+        for node in _nodes(parsed):
+            if "auto_map" in node or node.get("trust_remote_code"):
+                reason = "loading with trust_remote_code runs the Python files that it names"
+                book.add(Severity.MEDIUM, None, "auto_map or trust_remote_code", reason)
+    except (ValueError, RecursionError) as error:
+        book.add(Severity.MEDIUM, None, f"JSON cannot be read: {error}", "it was not judged")
+        return None
+    return parsed
+
+
+def _nodes(parsed: Any) -> Iterator[dict[str, Any]]:
+    todo = [parsed]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, dict):
+            yield node
+            todo.extend(node.values())
+        elif isinstance(node, list):
+            todo.extend(node)
+
+
+def check_keras(data: Data, book: Notebook) -> None:
+    """Every class that a Keras configuration asks the loader to import must be Keras's own."""
+    for node in _nodes(check_json(data, book)):
+        name, module = node.get("class_name"), node.get("module")
+        if name in ("Lambda", "__lambda__", "TFOpLambda"):
+            book.add(Severity.HIGH, None, f"Keras {name} layer", "it carries Python bytecode")
+        if isinstance(module, str) and not _KERAS_MODULES.match(module):
+            reason = "old loaders import whatever module a configuration names"
+            book.add(Severity.HIGH, None, f"{module}.{name}", reason)
+        if module == "builtins" and name not in _KERAS_BUILTINS:
+            book.add(Severity.HIGH, None, f"builtins.{name}", "a builtin function named by a configuration")
+        if name in ("function", "class") or str(node.get("registered_name") or "").startswith("Custom>"):
+            target = node.get("config") if name == "function" else node.get("registered_name") or name
+            reason = "what it names is code that the loader must be given or must look up"
+            book.add(Severity.MEDIUM, None, f"custom object {target}", reason)
+
+
+def check_skops(data: Data, book: Notebook, allowed: Allowed) -> None:
+    """Every type in a skops schema must be on the allow list of the pickle walker too."""
+    for node in _nodes(check_json(data, book)):
+        module, name, loader = node.get("__module__"), node.get("__class__"), node.get("__loader__")
+        if module is None and name is None:
+            continue
+        if (module, name) not in allowed and loader not in ("JsonNode", "ListNode", "DictNode", "TupleNode"):
+            book.add(Severity.HIGH, None, f"{module}.{name}", "a type that is not on the allow list")
+        elif loader in _SKOPS_CODE - {"JsonNode", "TypeNode"}:
+            book.add(Severity.MEDIUM, None, f"{loader} {module}.{name}", "the loader resolves a function by name")
+
+
+def check_markers(data: Data, book: Notebook) -> None:
+    """Byte patterns of code in formats that have no reader here. Finding none proves nothing."""
+    for marker in _RUNS_PYTHON:
+        at = data.find(marker)
+        if at >= 0:
+            book.add(Severity.HIGH, at, marker.decode(), "the loader turns it into running Python")
+
+
+def check_text(data: Data, book: Notebook, limits: Limits) -> None:
+    """Prose is harmless; source code beside a model may be what ``trust_remote_code`` runs."""
+    check_markers(data, book)
+    if data[:2] == b"#!":
+        book.add(Severity.MEDIUM, 0, "script", "a program, not a model; it was not judged")
+    elif len(data) > limits.text_bytes >> 3:
+        book.add(Severity.MEDIUM, None, "long text", "it was not searched for code")
+    elif _is_python(data):
+        book.add(Severity.MEDIUM, None, "Python source", "code that a loader may be told to run; it was not judged")
+
+
+def _is_python(data: Data) -> bool:
+    try:
+        tree = ast.parse(data[:].decode("utf-8"))
+    except (SyntaxError, ValueError):
+        return False
+    except (RecursionError, MemoryError):
+        return True
+    active = (ast.Call, ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+    return any(isinstance(node, active) for node in ast.walk(tree))

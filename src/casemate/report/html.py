@@ -1,0 +1,113 @@
+"""One self-contained HTML file: no script, no request, every value escaped, at most `MOST` bytes."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from ..core.evidence import Cost
+from ..core.finding import Assessment
+from . import charts, picture
+from .compare import Comparison, comparisons
+from .personal import REDACTED
+from .view import Limits, Shown, View, view
+from .words import BUCKETS, TONES, clean, cost_brief, count_of, is_share, look, measured, said, short, spread
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+MOST = 2_000_000
+_STEPS = (
+    Limits(),
+    Limits(findings=30, compact=40, samples=3, sampled=6, charts=10, lines=40),
+    Limits(findings=15, compact=20, samples=1, sampled=2, charts=4, lines=20),
+    Limits(findings=5, compact=10, samples=0, sampled=0, charts=1, lines=10),
+)
+_AXES = {"queries": "queries to the deployed endpoint, per row", "own calls": "calls on an own copy, per row", "radius": "radius allowed"}
+
+
+def render(assessments: Sequence[Assessment], *, show_personal: bool = False) -> str:
+    """The report. Rows about people are left out unless `show_personal`.
+
+    A report that would be too large is drawn again with less of everything; what was left out is counted in it.
+    """
+    page = ""
+    for limits in _STEPS:
+        page = _page(assessments, show_personal, limits)
+        if len(page.encode()) <= MOST:
+            return page
+    return page
+
+
+def _page(assessments: Sequence[Assessment], show_personal: bool, limits: Limits) -> str:
+    views = [view(a, f"s{i}", show_personal, limits) for i, a in enumerate(assessments, 1)]
+    style = resources.files(__package__).joinpath("templates", "report.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    env = _environment()
+    # A style element holds raw text: the sheet is ours and has no "<" in it (tested).
+    text: str = env.get_template("report.html.j2").render(
+        views=views, comparisons=comparisons(views), style=Markup(style), policy=policy, limits=limits,  # noqa: S704
+        draw=lambda one: picture.draw(one.assessment.system, one.assessment.findings, one.key), ledger=ledger,
+    )  # fmt: skip
+    return text
+
+
+@functools.cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    env = Environment(
+        loader=PackageLoader("casemate.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, finalize=_finalize,
+    )  # fmt: skip
+    env.filters |= {"said": said, "short": short, "cost": cost_brief, "anchor": _anchor}
+    env.globals |= {
+        "glyph": picture.glyph, "interval_bar": charts.interval_bar, "measured": measured, "spread": spread, "look": look,
+        "is_share": is_share, "count_of": count_of, "finding_curves": finding_curves, "streams": picture.streams,
+        "tones": TONES, "buckets": BUCKETS, "swatch": charts.swatch, "redacted": REDACTED, "money": _money,
+    }  # fmt: skip
+    return env
+
+
+def _finalize(value: Any) -> Any:
+    """Every value that is not our own markup loses its control characters; jinja escapes it next."""
+    return value if isinstance(value, Markup) else clean(value)
+
+
+def _anchor(text: str) -> str:
+    return "".join(c if c.isascii() and c.isalnum() else "-" for c in text)
+
+
+def _money(cost: Cost | None, system: Any) -> str:
+    if cost is None or cost.money is None:
+        return ""
+    prices = getattr(system, "prices", None)
+    return f"{cost.money:,.2f} {clean(getattr(prices, 'currency', None) or '')}".strip()
+
+
+def ledger(spent: dict[str, int]) -> list[tuple[str, str]]:
+    """What was spent, without the lines that stayed at zero."""
+    return [(clean(kind).replace("_", " "), f"{amount:,}") for kind, amount in spent.items() if amount]
+
+
+def finding_curves(one: Shown) -> list[tuple[Markup, list[tuple[Markup, str]]]]:
+    """The curves of a finding's evidence, those of one kind in one chart, each chart with its legend."""
+    kinds = dict.fromkeys(name for m in one.measured for name in m.evidence.curves)
+    found = []
+    for kind in kinds:
+        held = [m for m in one.measured if m.evidence.curves.get(kind)][: charts.MAX_SERIES]
+        series = [charts.Series(m.evidence.attack, m.evidence.curves[kind], kind != "radius") for m in held]
+        if series:
+            chart = charts.curves(series, _AXES.get(kind, kind), held[0].evidence.measure)
+            found.append((chart, [(charts.swatch(i), f"{s.label} [{m.id}]") for i, (s, m) in enumerate(zip(series, held, strict=True))]))
+    return found
+
+
+__all__ = ["MOST", "Comparison", "View", "render"]

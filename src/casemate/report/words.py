@@ -1,0 +1,220 @@
+"""The sentences and names that every format shares, and the linter that keeps them honest.
+
+A sentence says who, from where, does what, at what measured cost, and names the evidence it rests on.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.entities import Truth
+from ..core.evidence import Cost, Evidence, Status
+from ..core.finding import Finding
+
+EVIDENCE_ID = re.compile(r"\bE-[0-9a-f]{10}\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a status is shown. `tone` names a colour and a shape; `rank` orders from worst to harmless."""
+
+    label: str
+    tone: str
+    rank: int
+
+
+LOOKS = {
+    Status.BROKEN: Look("Broken", "broken", 0),
+    Status.ERROR: Look("Error", "unclear", 1),
+    Status.INCONCLUSIVE: Look("Inconclusive", "unclear", 2),
+    Status.STALE: Look("Stale", "unclear", 3),
+    Status.QUESTION: Look("Question", "question", 4),
+    Status.UNTESTED: Look("Untested", "untested", 5),
+    Status.CLAIMED: Look("Claimed, not tested", "untested", 6),
+    Status.RESISTED: Look("Resisted within budget", "resisted", 7),
+    Status.MITIGATED: Look("Mitigated, re-attacked", "resisted", 8),
+    Status.CERTIFIED: Look("Certified", "resisted", 9),
+    Status.NOT_APPLICABLE: Look("Does not apply", "none", 10),
+}
+TONES = {
+    "broken": "broken",
+    "unclear": "inconclusive",
+    "question": "open question",
+    "untested": "untested",
+    "resisted": "resisted within budget",
+    "none": "no threat derived",
+}
+BUCKETS = {"broken": "broken", "resisted": "resisted", "unclear": "inconclusive", "untested": "untested", "question": "questions"}
+_UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_DOES = {
+    "evasion": "changes decisions of",
+    "poisoning": "poisons the training of",
+    "privacy": "learns who is in the training data of",
+    "extraction": "copies",
+    "availability": "exhausts",
+    "supply": "tampers with",
+}
+
+
+def clean(text: Any) -> str:
+    """Text that cannot steer a terminal, reorder a line or end a document: control characters become visible escapes."""
+    text = str(text)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in _UNSAFE else _visible(c) for c in text)
+
+
+def _visible(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{{{code:x}}}"
+
+
+def short(text: Any, size: int = 60) -> str:
+    """The text, cut with an ellipsis."""
+    text = clean(text)
+    return text if len(text) <= size else text[: size - 1] + "…"
+
+
+def look(status: Status) -> Look:
+    return LOOKS[status]
+
+
+def worst(statuses: Iterable[Status]) -> str:
+    """The tone of the worst status; `none` of nothing."""
+    return min((LOOKS[s] for s in statuses), key=lambda found: found.rank, default=LOOKS[Status.NOT_APPLICABLE]).tone
+
+
+def tally(findings: Iterable[Finding]) -> dict[str, int]:
+    """Counts by bucket; `derived` is their sum, so what does not apply is not in it."""
+    counts = dict.fromkeys(("derived", *BUCKETS.values()), 0)
+    for finding in findings:
+        bucket = BUCKETS.get(LOOKS[finding.status].tone)
+        if bucket:
+            counts[bucket] += 1
+            counts["derived"] += 1
+    return counts
+
+
+def evidence_id(evidence: Evidence) -> str:
+    """A short name of the evidence: the start of its digest, so it repeats when the measurement does."""
+    return f"E-{evidence.digest()[:10]}"
+
+
+def is_share(evidence: Evidence) -> bool:
+    """Whether the measure is a share of something, and so reads as a percentage."""
+    words = ("advantage", "error", "distance", "seconds", "ratio")
+    return 0 <= evidence.rate <= 1 and not any(word in evidence.measure for word in words)
+
+
+def measured(evidence: Evidence, value: float | None = None) -> str:
+    """The rate (or another value of the same measure) in the measure's own notation."""
+    value = evidence.rate if value is None else value
+    return f"{100 * value:.0f} %" if is_share(evidence) else f"{value:.3g}"
+
+
+def spread(evidence: Evidence) -> str:
+    """The interval in words, or that there is none."""
+    interval = evidence.interval
+    if interval is None:
+        return "no interval"
+    low, high = measured(evidence, interval.low), measured(evidence, interval.high)
+    return f"{100 * interval.level:.0f} % interval {low.removesuffix(' %')}–{high}"
+
+
+def count_of(number: float, one: str, many: str = "") -> str:
+    """`1 query`, `212 queries`."""
+    word = one if number == 1 else many or f"{one}s"
+    return f"{number:,.0f} {word}"
+
+
+def cost_words(cost: Cost | None) -> str:
+    """What it cost, per row, as a clause. A censored cost never reads like a measured one."""
+    if cost is None:
+        return "cost not measured"
+    if cost.records:
+        return f"with {count_of(cost.records, 'written record')}"
+    if cost.queries is None:
+        if not cost.censored_at:
+            return "fewer than half of the rows within the budget"
+        return f"fewer than half of the rows within {count_of(cost.censored_at, 'query', 'queries')} each"
+    if cost.queries == 0 and cost.gradients is not None:
+        own = count_of(cost.gradients, "call")
+        return f"no query to the deployed endpoint; half of the rows within {own} each on an own copy"
+    return f"half of the rows within {count_of(cost.queries, 'query', 'queries')} each"
+
+
+def cost_brief(cost: Cost | None) -> str:
+    """The same in a table cell."""
+    if cost is None:
+        return "not measured"
+    if cost.records:
+        return count_of(cost.records, "record")
+    if cost.queries == 0 and cost.gradients is not None:
+        return f"0 queries, {count_of(cost.gradients, 'own call')}"
+    return str(cost)
+
+
+def origin(system: Any, principal: str) -> str:
+    """Where a principal stands: the zone the description puts it in."""
+    found = next((p for p in getattr(system, "principals", ()) if p.id == principal), None)
+    return str(found.zone) if found is not None and found.zone else ""
+
+
+def sentence(finding: Finding, system: Any, id: str) -> str:
+    """One sentence: who, from where, what, at what measured cost, on what evidence. `id` is that of the lead evidence."""
+    zone = origin(system, finding.principal)
+    who = clean(finding.principal or "someone") + (f", from {clean(zone)}," if zone else "")
+    where = clean(finding.element)
+    if not finding.evidence:
+        reason = f" ({clean(finding.reason)})" if finding.reason else ""
+        unbacked = "; no evidence is attached" if finding.status in (Status.BROKEN, Status.RESISTED) else ""
+        return f"{clean(finding.title)} by {who.rstrip(',')} at {where}: {LOOKS[finding.status].label.lower()}{reason}{unbacked}."
+    lead = finding.evidence[0]
+    family = lead.attack.split(".")[0]
+    does = _DOES.get(family, "attacks")
+    base = f"; {clean(lead.baseline.name)} {measured(lead, lead.baseline.rate)}" if lead.baseline else ""
+    facts = f"{clean(lead.measure)} {measured(lead)} ({spread(lead)}, n = {lead.n:,}{base}) by {clean(lead.attack)}"
+    if finding.status is Status.BROKEN:
+        return f"{who} {does} {where}: {facts}, {cost_words(finding.cost or lead.cost)} [{id}]."
+    label = {Status.RESISTED: "resisted", Status.MITIGATED: "mitigated"}.get(finding.status, LOOKS[finding.status].label.lower())
+    reason = clean(finding.reason or "; ".join(lead.reasons[:1]))
+    return f"{where} against {who} {label}: {facts}, budget {clean(lead.budget)}{f' ({reason})' if reason else ''} [{id}]."
+
+
+def said(value: Any) -> str:
+    """A value of a description as its author wrote it."""
+    if isinstance(value, Truth):
+        return value.value
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{clean(k)} = {said(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(said(v) for v in value)
+    return "unlimited" if value is None else clean(value)
+
+
+_STRONG = re.compile(r"\b(in)?(secure|robust)(d|ly|r|st|ness)?\b", re.IGNORECASE)
+_ADVERSARY = re.compile(r"\b(against|adversary|attacker)\b", re.IGNORECASE)
+_BUDGET = re.compile(r"\b(budget|within [\d,]+|unlimited)\b", re.IGNORECASE)
+_CLAIM = re.compile(r"\d ?%|\b(broken|breaks|broke|resisted|resists|mitigated|certified|withstood)\b", re.IGNORECASE)
+_UNMEASURED = re.compile(r": (untested|question|does not apply|claimed)", re.IGNORECASE)
+
+
+def check_words(text: str) -> tuple[str, ...]:
+    """What is wrong with sentences we wrote: strong words without adversary and budget, claims without evidence.
+
+    For our own text. A name that a user chose may well contain such a word, so rendering never refuses because of it.
+    """
+    problems = []
+    for line in re.split(r"(?<=[.!?])\s+(?=[A-Z])|\n+", text.strip()):
+        strong = _STRONG.search(line)
+        if strong and not (_ADVERSARY.search(line) and _BUDGET.search(line)):
+            problems.append(f"{strong.group(0)!r} without an adversary and a budget: {line}")
+        if _CLAIM.search(line) and not EVIDENCE_ID.search(line) and not _UNMEASURED.search(line):
+            problems.append(f"a claim without an evidence id: {line}")
+    return tuple(problems)

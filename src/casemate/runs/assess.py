@@ -1,0 +1,239 @@
+"""The loop: describe, derive, attack, judge, and the findings that come of it."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import UsageError
+from ..core.evidence import Evidence
+from ..core.finding import Assessment
+from ..core.system import System
+from ..core.target import take, to_numpy
+from ..store.cells import Store
+from ..threats.derive import Derivation, derive
+from ..threats.load import load
+from .bench import Bench, open_bench
+from .engine import Show, Work, run_cells
+from .findings import collect, evidence_of
+from .plan import Plan, plan, profile
+
+
+def _silent(event: Any) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A description made ready: derived, bound, planned. Nothing has been attacked yet."""
+
+    path: str
+    system: System
+    derivation: Derivation
+    benches: dict[str, Bench]
+    plans: dict[str, Plan]
+    conflicts: tuple[str, ...]
+    budget: str
+    seed: int
+    deadline_s: float | None
+    clean: dict[str, float]
+    row_seconds: dict[str, float]
+
+    @property
+    def calls(self) -> float:
+        return sum(p.calls for p in self.plans.values())
+
+    @property
+    def seconds(self) -> float:
+        """Expected time on one worker: model rows times their measured bare cost."""
+        return sum(p.calls * self.row_seconds.get(c, 0.0) for c, p in self.plans.items())
+
+
+def prepare(path: str | Path | System, *, budget: str = "standard", seed: int = 0) -> Prepared:
+    """Load, derive, bind, look at what the target shows, and plan. Asks the target for a handful of rows, no more."""
+    system = path if isinstance(path, System) else load(path)
+    chosen, deadline = profile(budget)
+    derivation = derive(system)
+    names = sorted({t.target for t in derivation.threats} | {b.component for b in system.target})
+    benches = {name: open_bench(system, name) for name in names}
+    conflicts: list[str] = []
+    for name, bench in benches.items():
+        system, found = _measured(system, name, bench)
+        conflicts += found
+    if conflicts:
+        derivation = derive(system)
+        benches = {name: replace(b, system=system) for name, b in benches.items()}
+    clean, row_seconds = {}, {}
+    for name, bench in benches.items():
+        numbers = clean_numbers(bench)
+        row_seconds[name] = numbers.pop("row_seconds", 0.0)
+        clean |= {f"{name}.{key}": value for key, value in numbers.items()}
+    plans = {}
+    for name, bench in benches.items():
+        plans[name] = plan(bench, [t for t in derivation.threats if t.target == name], chosen, seed)
+    return Prepared(
+        path=str(path) if not isinstance(path, System) else system.name, system=system, derivation=derivation, benches=benches,
+        plans=plans, conflicts=tuple(conflicts), budget=budget, seed=seed, deadline_s=deadline, clean=clean, row_seconds=row_seconds,
+    )  # fmt: skip
+
+
+def open_described(path: str, component: str) -> Bench:
+    """One component of a description, as a worker process needs it: measured facts applied."""
+    system = load(path)
+    bench = open_bench(system, component)
+    system, _ = _measured(system, component, bench)
+    return replace(bench, system=system)
+
+
+def _measured(system: System, name: str, bench: Bench) -> tuple[System, list[str]]:
+    """What the target shows beats what the description says: a loud conflict, and the measured fact wins."""
+    part = system.component(name)
+    if bench.target is None or bench.data is None or part.model is None or part.model.output is None:
+        return system, []
+    if bench.system.binding(name) and (bench.system.binding(name).url):  # type: ignore[union-attr]
+        return system, []  # a remote endpoint is not probed outside the plan's own queries
+    from ..core.oracle import Endpoint
+    from ..targets.conflict import conflicts, shown
+
+    few = take(bench.data.x, np.arange(min(4, len(bench.data.y))))
+    facts = shown(_Shown(Endpoint(bench.target, bench.services)), few)
+    messages = conflicts(part.model.output, part.model.precision_digits, facts)
+    if messages:
+        system = system.replace_fact(f"{name}.model.output", facts.output, "measured")
+    return system, [f"{name}: {message}" for message in messages]
+
+
+class _Shown:
+    """A target as its endpoint lets it out, for `shown`."""
+
+    def __init__(self, endpoint: Any) -> None:
+        self._endpoint = endpoint
+        self.name, self.classes, self.random = endpoint.target.name, endpoint.target.classes, endpoint.target.random
+
+    def respond(self, x: Any, *, rows: Any = None, draw: int = 0) -> Any:
+        return self._endpoint.decide(x, rows, draw)
+
+
+def clean_numbers(bench: Bench, most: int = 500) -> dict[str, float]:
+    """Accuracy, rejected share and latency on unchanged inputs."""
+    if bench.target is None or bench.data is None:
+        return {}
+    binding = bench.system.binding(bench.component)
+    if binding and binding.url:
+        return {}
+    slow = bench.modality == "bytes"
+    x, y = take(bench.data.x, np.arange(min(40 if slow else most, len(bench.data.y)))), to_numpy(bench.data.y)
+    bench.target.respond(take(x, [0]))  # the first call pays for loading
+    began = time.perf_counter()
+    label = to_numpy(bench.target.respond(x).label)
+    took = time.perf_counter() - began
+    y = y[: len(label)]
+    return {
+        "accuracy": float((label == y).mean()), "rejected": float((label == -1).mean()), "rows": float(len(y)),
+        "row_seconds": took / len(y),
+    }  # fmt: skip
+
+
+def assess(
+    path: str | Path | System,
+    *,
+    store: Store | str | Path | None = None,
+    workers: int = 1,
+    seed: int = 0,
+    budget: str = "standard",
+    show: Show = _silent,
+    prepared: Prepared | None = None,
+) -> Assessment:
+    """Assess a described system.
+
+    Args:
+        path: A description file, or a System built in Python.
+        store: A `Store`, or a path or URL for one; left out, nothing is kept and nothing is resumed.
+        workers: Worker processes. The evidence does not depend on it.
+        seed: All randomness comes from it.
+        budget: ``quick``, ``standard``, or a number of minutes.
+        show: Called with an `Event` whenever something moves.
+
+    Raises:
+        BadSystem: The description cannot be read; carries every problem.
+        RunError: The run stopped; what was measured is stored.
+    """
+    began = time.perf_counter()
+    if workers < 1:
+        raise UsageError(f"workers={workers} is not allowed; give at least 1")
+    own = store if isinstance(store, Store) or store is None else Store(store)
+    ready = prepared or prepare(path, budget=budget, seed=seed)
+    deadline = None if ready.deadline_s is None else time.monotonic() + ready.deadline_s
+    source = "" if isinstance(path, System) else str(path)
+    evidence: dict[str, dict[str, Evidence]] = {}
+    samples: dict[str, dict[str, Any]] = {}
+    cut: list[tuple[str, str, str]] = []
+    for name, bench in ready.benches.items():
+        work = Work(store=own, workers=workers, deadline=deadline, source=source)
+        parts = run_cells(bench, ready.plans[name].cells, work, show)
+        found, missing, shots = evidence_of(bench, ready.plans[name], parts)
+        evidence[name] = found
+        cut += missing
+        samples |= shots
+    result = _assessment(ready, evidence, cut, samples, _command(source, seed, budget, workers), time.perf_counter() - began)
+    if own:
+        own.add_run(result.digest(), result.name, _json(result))
+    return result
+
+
+def _assessment(
+    ready: Prepared, evidence: dict[str, dict[str, Evidence]], cut: list[tuple[str, str, str]],
+    samples: dict[str, dict[str, Any]], command: str, seconds: float,
+) -> Assessment:  # fmt: skip
+    untested = [*(u for p in ready.plans.values() for u in p.untested), *cut]
+    findings = collect(ready.derivation, ready.system, evidence, untested)
+    where = {threat: group for threat, group in _sampled(findings).items() if group in samples}
+    return Assessment(
+        name=ready.system.name or Path(ready.path).stem, path=ready.path, system=ready.system, findings=findings,
+        questions=tuple(_question(q) for q in ready.derivation.questions), conflicts=ready.conflicts,
+        untested=tuple({"what": f"{threat}: {attack}", "reason": reason} for threat, attack, reason in untested),
+        seed=ready.seed, budget=ready.budget, reproduce=command, versions=versions(), clean=ready.clean,
+        samples={threat: samples[group] for threat, group in where.items()},
+        personal=any(a.personal.value != "no" for a in ready.system.assets if a.kind in ("training_data", "input_data")),
+        seconds=seconds,
+    )  # fmt: skip
+
+
+def _sampled(findings: Sequence[Any]) -> dict[str, str]:
+    return {f.threat: f"{f.evidence[0].attack}/{f.evidence[0].adversary}" for f in findings if f.evidence}
+
+
+def _question(question: Any) -> dict[str, Any]:
+    return {"field": question.path, "text": question.text, "threats": list(question.threats), "impact": question.impact}
+
+
+def _command(source: str, seed: int, budget: str, workers: int) -> str:
+    parts = ["casemate", "assess", source or "SYSTEM", "--seed", str(seed), "--budget", budget, "--workers", str(workers)]
+    return shlex.join(parts)
+
+
+def _json(result: Assessment) -> str:
+    import json
+
+    return json.dumps(result.to_dict(), sort_keys=True)
+
+
+def versions() -> dict[str, str]:
+    """What the numbers may depend on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for package in ("casemate", "numpy", "scipy", "torch", "scikit-learn", "onnxruntime"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+

@@ -1,0 +1,268 @@
+"""The executable side of a description: the user's own functions, loaded and checked.
+
+This runs the user's code, as a test runner would: assess only descriptions you trust. Deriving threats does not.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.adversary import Need
+from ..core.constraint import Ball, Constraint
+from ..core.control import Service, controls
+from ..core.entities import Binding, Parent, RateLimit
+from ..core.errors import BadInput, CasemateError, RunError, UsageError
+from ..core.goal import Becomes, Goal, Routed, Shift, Vanish, Wrong
+from ..core.case import Holdout
+from ..core.identity import hash_code, hash_data, hash_file, hash_of
+from ..core.oracle import Known
+from ..core.system import System
+from ..core.target import Recipe, Target, count
+
+_GOALS: dict[str, Any] = {"wrong": Wrong, "becomes": Becomes, "routed": Routed, "shift": Shift, "vanish": Vanish}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """One component, ready to be attacked.
+
+    Args:
+        data: Evaluation inputs and truths; the attacker's own inputs, and the judge's.
+        services: The service controls the description says are deployed.
+        code: Hash of the user's Python files: what is hashed instead of their callables.
+        applied: Controls applied on top (by `harden`), as ids with parameters.
+    """
+
+    system: System
+    component: str
+    target: Target | None
+    data: Holdout | None
+    recipe: Recipe | None
+    parent: Target | None
+    artifact: Path | None
+    pinned: str | None
+    within: Constraint | None
+    goal: Goal
+    services: tuple[Service, ...]
+    options: dict[str, Any]
+    code: str
+    applied: tuple[str, ...] = ()
+
+    @property
+    def modality(self) -> str:
+        """What the inputs are: ``array``, ``table``, ``bytes`` or ``text``."""
+        x = None if self.data is None else self.data.x
+        if hasattr(x, "iloc"):
+            return "table"
+        if isinstance(x, list | tuple) and x:
+            return "bytes" if isinstance(x[0], bytes) else "text"
+        return "array"
+
+    @property
+    def known(self) -> Known:
+        """What an adversary may hold, if its grants say so."""
+        data = None if self.recipe is None else (self.recipe.x, self.recipe.y)
+        return Known(data=data, parent=self.parent, recipe=self.recipe, artifact=self.artifact)
+
+    def identity(self) -> str | None:
+        """What every cell of this bench depends on; None where the target cannot be verified."""
+        mark = None if self.target is None else self.target.fingerprint()
+        if self.target is not None and mark is None:
+            return None
+        data = None if self.data is None else [hash_data(self.data.x), hash_data(self.data.y)]
+        train = None if self.recipe is None else [hash_data(self.recipe.x), hash_data(self.recipe.y), self.recipe.version]
+        parent = None if self.parent is None else self.parent.fingerprint()
+        artifact = None if self.artifact is None or not self.artifact.is_file() else hash_file(self.artifact)
+        services = [repr(s) for s in self.services]
+        return hash_of(mark, data, train, parent, artifact, self.pinned, services, repr(self.goal), self.code, self.applied)
+
+
+def open_bench(system: System, component: str) -> Bench:
+    """Load what the description binds to a component. Every failure names the key that led to it."""
+    binding = system.binding(component)
+    folder = Path(system.folder or ".")
+    services = deployed_services(system, component)
+    if binding is None:
+        return Bench(
+            system=system, component=component, target=None, data=None, recipe=None, parent=None, artifact=None,
+            pinned=None, within=None, goal=Wrong(), services=services, options={}, code=hash_code(folder),
+        )  # fmt: skip
+    load = _Loader(folder, component)
+    target = _target(binding, load)
+    data = _holdout(load("data", binding.data), component)
+    parent = load("parent", binding.parent)
+    artifact = component_artifact(system, component, binding, load)
+    described = system.component(component).artifact
+    from ..targets.wrap import wrap
+
+    return Bench(
+        system=system, component=component, target=target, data=data, recipe=load("recipe", binding.recipe),
+        parent=None if parent is None else wrap(parent), artifact=artifact,
+        pinned=_pinned(system, component, described),
+        within=_within(dict(binding.within), load), goal=_goal(dict(binding.goal)), services=services,
+        options=dict(binding.attacks), code=hash_code(folder),
+    )  # fmt: skip
+
+
+class _Loader:
+    """``module:function`` beside the description, called with nothing."""
+
+    def __init__(self, folder: Path, component: str) -> None:
+        self._folder, self._component = folder.resolve(), component
+
+    def __call__(self, key: str, name: str | None) -> Any:
+        if name is None:
+            return None
+        function = self.find(key, name)
+        try:
+            return function()
+        except CasemateError:
+            raise
+        except (KeyboardInterrupt, MemoryError):
+            raise
+        except BaseException as error:  # a user's sys.exit() must not end the assessment either
+            raise RunError(f"target.{key}: {name}() of {self._component!r} failed: {type(error).__name__}: {error}") from error
+
+    def find(self, key: str, name: str) -> Callable[..., Any]:
+        module, _, attribute = name.partition(":")
+        where = f"target.{key}={name!r} of {self._component!r}"
+        if not attribute:
+            raise UsageError(f"{where}: write it as module:function, looked up in {self._folder}")
+        if not (self._folder / f"{module}.py").is_file():
+            raise UsageError(f"{where}: there is no {module}.py in {self._folder}")
+        try:
+            found = getattr(self._module(module), attribute)
+        except AttributeError as error:
+            raise UsageError(f"{where}: {module}.py has no {attribute!r}") from error
+        except ImportError as error:
+            raise UsageError(f"{where}: {module}.py cannot be imported: {error}") from error
+        return found  # type: ignore[no-any-return]
+
+    def _module(self, name: str) -> Any:
+        # Two descriptions may each have a `model.py`: what another folder brought in under these names goes.
+        for path in self._folder.glob("*.py"):
+            old = sys.modules.get(path.stem)
+            if old is not None and getattr(old, "__file__", None) and Path(str(old.__file__)).resolve() != path:
+                del sys.modules[path.stem]
+        folder = str(self._folder)
+        if folder in sys.path:
+            sys.path.remove(folder)
+        sys.path.insert(0, folder)
+        return importlib.import_module(name)
+
+
+def _target(binding: Binding, load: _Loader) -> Target | None:
+    from ..targets.wrap import wrap
+
+    if binding.url:
+        from ..targets.http import from_binding
+
+        return from_binding(binding)
+    made = load("factory", binding.factory)
+    return None if made is None else wrap(made)
+
+
+def _holdout(made: Any, component: str) -> Holdout | None:
+    if made is None:
+        return None
+    data = made if isinstance(made, Holdout) else Holdout(x=made[0], y=made[1])
+    if not count(data.x):
+        raise BadInput(f"target.data of {component!r} has no rows; give at least one")
+    if count(data.x) != len(data.y):
+        raise BadInput(f"target.data of {component!r}: {count(data.x)} inputs and {len(data.y)} labels; give one each")
+    return data
+
+
+def component_artifact(system: System, component: str, binding: Binding, load: _Loader) -> Path | None:
+    """The deployed model file: a path beside the description, or a function that gives one."""
+    described = system.component(component).artifact
+    name = binding.artifact or (described.path if described else None)
+    if name is None:
+        return None
+    found = Path(load("artifact", name)) if ":" in name else Path(system.folder or ".") / name
+    if not found.exists():
+        raise UsageError(f"the artifact {name!r} of {component!r} does not exist at {found}; correct target.artifact")
+    return found
+
+
+def _pinned(system: System, component: str, described: Any) -> str | None:
+    """The digest the loader insists on: only where the description says that it is checked at load."""
+    if described is None or not described.digest or not bool(described.digest_verified_at_load.value == "yes"):
+        return None
+    return str(described.digest).removeprefix("sha256:")
+
+
+def _within(spec: dict[str, Any], load: _Loader) -> Constraint | None:
+    if not spec:
+        return None
+    kind = spec.pop("kind", "ball")
+    if "factory" in spec:
+        made: Constraint = load("within.factory", spec["factory"])
+        return made
+    if kind != "ball":
+        raise UsageError(f"target.within.kind={kind!r}: give `factory: module:function` for it, or kind: ball")
+    try:
+        return Ball(**spec)
+    except TypeError as error:
+        raise UsageError(f"target.within={spec!r}: a ball has norm, radius, low, high ({error})") from error
+
+
+def _goal(spec: dict[str, Any]) -> Goal:
+    kind = spec.pop("kind", "wrong")
+    if kind not in _GOALS:
+        raise UsageError(f"target.goal.kind={kind!r} is not known; allowed: {', '.join(_GOALS)}")
+    spec = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
+    try:
+        made: Goal = _GOALS[kind](**spec)
+    except TypeError as error:
+        raise UsageError(f"target.goal={spec!r}: {error}") from error
+    return made
+
+
+def deployed_services(system: System, component: str) -> tuple[Service, ...]:
+    """The service controls that the facts say are in place: limits first, then what is shown."""
+    found: list[Any] = []
+    part = system.component(component)
+    limit = part.endpoint.rate_limit if part.endpoint else None
+    if isinstance(limit, RateLimit) and limit.n:
+        found.append(controls.get("service.query_budget")(rows=limit.n, per=limit.per or "day"))
+    if part.model and part.model.precision_digits is not None and part.model.output not in ("label", "none"):
+        found.append(controls.get("service.round_scores")(digits=part.model.precision_digits))
+    if part.model and part.model.output == "label":
+        found.append(controls.get("service.labels_only")())
+    known = {service.info.id for service in found}
+    for declared in system.controls:
+        applies = declared.on == component and declared.state == "active" and declared.type.startswith("service.")
+        if applies and declared.type not in known:
+            found.append(controls.get(declared.type)(**dict(declared.params)))
+    return tuple(found)
+
+
+def white_box_reason(target: Target | None) -> str:
+    """Why a white box grants no gradient here, or nothing where it does."""
+    if target is not None and Need.GRADIENT not in target.offers:
+        return "white box granted, the adapter has no gradient"
+    return ""
+
+
+def has_parent(system: System, component: str) -> bool:
+    """Whether the description names a public pretrained parent."""
+    provenance = system.component(component).provenance
+    return bool(provenance and isinstance(provenance.parent, Parent))
+
+
+def with_target(bench: Bench, target: Target, applied: str) -> Bench:
+    """The bench with a hardened target."""
+    return replace(bench, target=target, applied=(*bench.applied, applied))
+
+
+def rows_of(data: Holdout, size: int, start: int = 0) -> np.ndarray[Any, Any]:
+    """The first `size` row numbers of the data from `start` on: the same rows for every attack."""
+    return np.arange(start, min(start + size, count(data.x)))

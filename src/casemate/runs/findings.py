@@ -1,0 +1,244 @@
+"""From the evidence of cells to ranked findings: one status for each threat, and the checks that need two attacks at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..core.attack import attacks
+from ..core.case import Evade
+from ..core.evidence import Check, Cost, Evidence, Status, Verdict
+from ..core.finding import SEVERITIES, Finding, severity
+from ..core.system import System
+from ..judges.statistics import clopper_pearson
+from .api import evade_evidence
+from .bench import Bench
+from .cells import attack_of, case_of, error_of, setting_of
+from .part import Part, merge_rows
+from .plan import BASELINE, Cell, Plan
+
+Cut = tuple[str, str, str]
+
+
+def evidence_of(
+    bench: Bench, done: Plan, parts: dict[str, Part]
+) -> tuple[dict[str, Evidence], list[Cut], dict[str, dict[str, Any]]]:
+    """Evidence by ``threat id|attack``, what a deadline left out, and samples by ``attack/adversary``."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in done.cells:
+        groups.setdefault(cell.group, []).append(cell)
+    base = _baseline_rows(groups, parts)
+    found: dict[str, tuple[Evidence, list[Cell]]] = {}
+    cut: list[Cut] = []
+    samples: dict[str, dict[str, Any]] = {}
+    for group, cells in groups.items():
+        if cells[0].attack == BASELINE or cells[0].scale != 1.0:
+            continue
+        have = [parts[c.label] for c in cells if c.label in parts]
+        if len(have) < len(cells):
+            cut += [(threat, cells[0].attack, "the time ran out before it") for threat in cells[0].threats]
+            continue
+        found[group] = (_evidence(bench, cells, have, base), cells)
+        shots = next((p.samples for p in have if len(p.samples.get("row", ()))), None)
+        if shots:
+            samples[f"{cells[0].attack}/{cells[0].adversary.name}"] = shots
+    whole = _across({group: e for group, (e, _) in found.items()}, base)
+    result: dict[str, Evidence] = {}
+    for group, (_, cells) in found.items():
+        curved = _security_curve(whole[group], group, groups, parts, bench)
+        for threat in cells[0].threats:
+            result[f"{threat}|{cells[0].attack}"] = curved
+    return result, cut, samples
+
+
+def _baseline_rows(groups: dict[str, list[Cell]], parts: dict[str, Part]) -> dict[str, Any] | None:
+    for cells in groups.values():
+        if cells[0].attack == BASELINE:
+            have = [parts[c.label] for c in cells if c.label in parts and "error" not in parts[c.label].facts]
+            return merge_rows(have) if have else None
+    return None
+
+
+def _evidence(bench: Bench, cells: list[Cell], parts: list[Part], base: dict[str, Any] | None) -> Evidence:
+    cell, attack = cells[0], attack_of(cells[0])
+    error = error_of(parts)
+    if error:
+        return _failed(bench, cell, error)
+    case = case_of(bench, cell)
+    if not isinstance(case, Evade):
+        from .sets import set_evidence
+
+        name = bench.target.name if bench.target else bench.component
+        mark = bench.target.fingerprint() if bench.target else None
+        return set_evidence(attack, case, cell.adversary, name, mark, cell.seed, parts[0])
+    noise = None if base is None else (int(base["broken"].sum()), int(base["right"].sum()))
+    return evade_evidence(attack, case, setting_of(bench, cell), parts, noise)
+
+
+def _failed(bench: Bench, cell: Cell, error: str) -> Evidence:
+    """A cell that could not be finished: visible, never a pass."""
+    return Evidence(
+        attack=cell.attack, params=cell.params, adversary=cell.adversary.name, may=cell.adversary.may.names,
+        budget=str(cell.adversary.budget), target=bench.target.name if bench.target else bench.component, fingerprint=None,
+        case=cell.case, seed=cell.seed, measure="nothing", rate=0.0, interval=None, n=0, verdict=Verdict.ERROR, reasons=(error,),
+    )  # fmt: skip
+
+
+def _security_curve(
+    evidence: Evidence, group: str, groups: dict[str, list[Cell]], parts: dict[str, Part], bench: Bench
+) -> Evidence:
+    """Add the share broken at other radii, where cells for it were run."""
+    radius = getattr(bench.within, "radius", None)
+    points = []
+    for other, cells in groups.items():
+        if other.startswith(f"{group}/x") and all(c.label in parts for c in cells):
+            rows = merge_rows([parts[c.label] for c in cells])
+            if rows:
+                points.append((cells[0].scale, int(rows["broken"].sum()), int(rows["right"].sum())))
+    if not points or radius is None:
+        return evidence
+    points.append((1.0, round(evidence.rate * evidence.n), evidence.n))
+    curve = []
+    for scale, hits, n in sorted(points):
+        if n:
+            interval = clopper_pearson(hits, n)
+            curve.append((radius * scale, hits / n, interval.low, interval.high))
+    return replace(evidence, curves={**evidence.curves, "radius": curve})
+
+
+def _across(found: dict[str, Evidence], base: dict[str, Any] | None) -> dict[str, Evidence]:
+    """Checks 16 and 17: an attack that knows more must not do worse, row by row, than one that knows less."""
+    white = {g: e for g, e in found.items() if e.case == "evade" and "gradient" in attacks.get(e.attack).info.needs.names}
+    if not white:
+        return found
+    strong = np.unique(np.concatenate([_broken(e.rows) for e in white.values()]))
+    weak: dict[str, Any] = {} if base is None else {"random change": _broken(base)}
+    black = {e.attack: e for g, e in found.items() if e.case == "evade" and g not in white and e.verdict != Verdict.ERROR}
+    weak |= {name: _broken(e.rows) for name, e in black.items()}
+    missed = {name: sorted(set(map(int, rows)) - set(map(int, strong))) for name, rows in weak.items()}
+    missed = {name: rows for name, rows in missed.items() if rows}
+    detail = "; ".join(f"rows {rows[:8]} fall to {name} only" for name, rows in missed.items())
+    rate = max(e.rate for e in white.values())
+    ahead = [f"{e.attack} {e.rate:.2f} against {rate:.2f}" for e in black.values() if e.rate > rate + 0.002]
+    extra = (
+        Check(16, "no row falls to a weaker attack only", not missed, detail or "none"),
+        Check(17, "black box does not beat white box", not ahead, "; ".join(ahead) or "it does not"),
+    )
+    return {g: _checked(e, extra) if g in white else e for g, e in found.items()}
+
+
+def _broken(rows: dict[str, Any]) -> Any:
+    return np.asarray(rows["row"])[np.asarray(rows["broken"], bool)] if rows else np.zeros(0, int)
+
+
+def _checked(evidence: Evidence, extra: Sequence[Check]) -> Evidence:
+    """The evidence with more checks, and its verdict looked at again."""
+    sick = tuple(f"check {c.number}, {c.name}: {c.detail}" for c in extra if c.fatal and c.ok is False)
+    verdict = Verdict.INCONCLUSIVE if sick and evidence.verdict is Verdict.RESISTED else evidence.verdict
+    health = tuple(sorted((*evidence.health, *extra), key=lambda c: c.number))
+    return replace(evidence, health=health, verdict=verdict, reasons=(*evidence.reasons, *sick))
+
+
+def collect(
+    derivation: Any, system: System, evidence: dict[str, dict[str, Evidence]], untested: Sequence[Cut]
+) -> tuple[Finding, ...]:
+    """One finding for each threat that fired and each that waits for a fact, ranked."""
+    found = [_finding(threat, system, evidence.get(threat.target, {}), untested) for threat in derivation.threats]
+    found += [_asking(undecided, derivation) for undecided in derivation.undecided]
+    return tuple(sorted(found, key=_rank))
+
+
+_ORDER = (
+    Status.BROKEN, Status.ERROR, Status.INCONCLUSIVE, Status.UNTESTED, Status.QUESTION, Status.CLAIMED, Status.STALE,
+    Status.RESISTED, Status.MITIGATED, Status.CERTIFIED, Status.NOT_APPLICABLE,
+)  # fmt: skip
+
+
+def _rank(finding: Finding) -> tuple[Any, ...]:
+    """Broken first: by severity, then by impact, then the cheapest; the rest by what most needs a look."""
+    cost = finding.cost.queries if finding.cost and finding.cost.queries is not None else float("inf")
+    return (_ORDER.index(finding.status), SEVERITIES.index(finding.severity), -finding.impact, cost, finding.threat)
+
+
+def _finding(threat: Any, system: System, evidence: dict[str, Evidence], untested: Sequence[Cut]) -> Finding:
+    own = [e for e in (evidence.get(f"{threat.id}|{test}") for test in threat.tests) if e is not None]
+    own.sort(key=_decisive)
+    status, reason = _status(threat, own, untested)
+    cost = _priced(system, cheapest(own))
+    adversary = threat.adversary
+    return Finding(
+        threat=threat.id, rule=threat.rule, title=threat.title, element=threat.element, principal=threat.principal or adversary.name,
+        explanation=threat.explanation, impact=threat.impact, status=status, reason=reason,
+        severity=severity(threat.impact, status, cost), cost=cost, evidence=tuple(own),
+        adversary={
+            "name": adversary.name, "principal": adversary.principal, "may": list(adversary.may.names),
+            "budget": str(adversary.budget), "knowledge": list(adversary.knowledge), "derived_from": list(adversary.derived_from),
+            "facts": [str(fact) for fact in threat.facts],
+        },
+        mappings=_mappings(threat.mappings), mitigations=tuple(threat.mitigations), maturity=threat.maturity,
+        file=threat.place[0], line=threat.place[1],
+    )  # fmt: skip
+
+
+def _mappings(references: Iterable[Any]) -> dict[str, Any]:
+    found: dict[str, list[str]] = {}
+    for reference in references:
+        found.setdefault(reference.framework, []).append(f"{reference.id} {reference.name}".strip())
+    return found
+
+
+def _decisive(evidence: Evidence) -> tuple[Any, ...]:
+    """The break first, and of several the one that cost least; then what needs a look."""
+    order = {Verdict.BROKEN: 0, Verdict.ERROR: 1, Verdict.INCONCLUSIVE: 2, Verdict.RESISTED: 3, Verdict.CERTIFIED: 4}
+    cost = evidence.cost.queries if evidence.cost and evidence.cost.queries is not None else float("inf")
+    return (order[evidence.verdict], cost, -evidence.rate, evidence.attack)
+
+
+def _status(threat: Any, own: Sequence[Evidence], untested: Sequence[Cut]) -> tuple[Status, str]:
+    why = [f"{attack}: {reason}" for id, attack, reason in untested if id == threat.id]
+    if not own:
+        return Status.UNTESTED, "; ".join(why) or "no test fits this kind of input"
+    verdicts = {e.verdict for e in own}
+    if Verdict.BROKEN in verdicts:
+        return Status.BROKEN, ""
+    for verdict in (Verdict.ERROR, Verdict.INCONCLUSIVE):
+        if verdict in verdicts:
+            return Status(str(verdict)), next("; ".join(e.reasons) for e in own if e.verdict is verdict)
+    return Status(str(own[0].verdict)), ""
+
+
+def cheapest(own: Sequence[Evidence]) -> Cost | None:
+    """The cheapest measured break; where none reached half the rows, the one tried longest."""
+    costs = [e.cost for e in own if e.cost is not None and (e.broken or e.cost.queries is None)]
+    reached = [c for c in costs if c.queries is not None]
+    if reached:
+        return min(reached, key=lambda c: c.queries if c.queries is not None else float("inf"))
+    return max(costs, key=lambda c: c.censored_at or 0.0) if costs else None
+
+
+def _priced(system: System, cost: Cost | None) -> Cost | None:
+    """Money, only with stated prices."""
+    prices = system.prices
+    if cost is None or prices is None or cost.queries is None:
+        return cost
+    terms = [
+        None if prices.per_1000_queries is None else cost.queries / 1000 * prices.per_1000_queries,
+        None if prices.per_account is None else cost.accounts * prices.per_account,
+        None if prices.per_record is None or cost.records is None else cost.records * prices.per_record,
+    ]
+    stated = [term for term in terms if term is not None]
+    return replace(cost, money=sum(stated)) if stated else cost
+
+
+def _asking(undecided: Any, derivation: Any) -> Finding:
+    texts = {q.path: q.text for q in derivation.questions}
+    asks = "; ".join(texts.get(path, path) for path in undecided.questions)
+    return Finding(
+        threat=undecided.id, rule=undecided.rule, title=undecided.title, element=undecided.element,
+        principal=undecided.principal, explanation="", impact=undecided.impact, status=Status.QUESTION, reason=asks,
+    )  # fmt: skip
+
+

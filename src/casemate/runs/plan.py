@@ -1,0 +1,280 @@
+"""The plan: which cells an assessment runs, what each will cost, and what is left out and why. Pure, and before any call.
+
+A cell is one attack by one adversary on one shard of rows (or on the whole set). The plan fixes the shards, so that one
+worker or many make identical evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..core.adversary import Adversary, Need
+from ..core.attack import attacks, parameters
+from ..core.constraint import Ball
+from ..core.errors import UsageError
+from ..core.identity import hash_of
+from ..core.target import count
+from .bench import Bench, white_box_reason
+
+SHARD = 50  # rows of a stateless shard: two workers share a hundred rows evenly
+BASELINE = "baseline"
+SCALES = (0.25, 0.5, 1.5, 2.0)  # of the radius, for the security curve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """How much an assessment tries. Everything it cuts is printed as a budget.
+
+    Args:
+        rows: Rows attacked by each evasion attack.
+        queries_per_row: Most deployed queries for each row, where the adversary's own budget is larger.
+        params: Parameters by attack id.
+        seeds: Training seeds of poisoning.
+        members: Candidates of each kind for membership.
+        flood: Rows a flood sends.
+    """
+
+    name: str
+    rows: int = 100
+    queries_per_row: int = 1000
+    params: dict[str, dict[str, Any]] = field(default_factory=dict)
+    seeds: int = 3
+    members: int = 400
+    flood: int = 5000
+    curve_rows: int = 50
+
+
+QUICK = Profile(
+    name="quick", rows=30, queries_per_row=150, seeds=1, members=200, flood=2000, curve_rows=20,
+    params={
+        "evasion.pgd": {"steps": 20}, "evasion.apgd_ce": {"steps": 30}, "evasion.square": {"steps": 150},
+    },
+)  # fmt: skip
+STANDARD = Profile(name="standard")
+PROFILES = {"quick": QUICK, "standard": STANDARD}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One unit of work. `key` is None where the target cannot be verified: such a cell is never resumed."""
+
+    key: str | None
+    label: str
+    component: str
+    attack: str
+    params: dict[str, Any]
+    adversary: Adversary
+    case: str
+    rows: tuple[int, int]
+    scale: float
+    seed: int
+    calls: float  # model rows, at most
+    queries: int  # of them, deployed queries
+    threats: tuple[str, ...]
+    group: str  # cells of one group make one Evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Cells in order, and what was left out."""
+
+    cells: tuple[Cell, ...]
+    untested: tuple[tuple[str, str, str], ...]  # threat id, attack id, reason
+
+    @property
+    def calls(self) -> float:
+        return sum(cell.calls for cell in self.cells)
+
+    @property
+    def queries(self) -> int:
+        return sum(cell.queries for cell in self.cells)
+
+
+def profile(budget: str) -> tuple[Profile, float | None]:
+    """A profile by name, or the standard one with a deadline in seconds where a number of minutes is given."""
+    if budget in PROFILES:
+        return PROFILES[budget], None
+    try:
+        minutes = float(budget)
+    except ValueError:
+        minutes = -1.0
+    if not 0 < minutes < 1e5:
+        raise UsageError(f"--budget {budget!r} is not known; give quick, standard, or a number of minutes")
+    return (STANDARD if minutes >= 2 else QUICK), minutes * 60
+
+
+def plan(bench: Bench, threats: Iterable[Any], chosen: Profile, seed: int) -> Plan:
+    """All cells of one component: every test of every threat that its adversary can run, and the baseline."""
+    identity = bench.identity()
+    chosen = _own(bench, chosen)
+    cells: dict[str, Cell] = {}
+    untested: list[tuple[str, str, str]] = []
+    for threat in threats:
+        adversary = _affordable(threat.adversary, chosen, bench)
+        for id in threat.tests:
+            attack, reason = _attack(id, bench, chosen, adversary)
+            if attack is None:
+                if reason:
+                    untested.append((threat.id, id, reason))
+                continue
+            for cell in _cells(bench, attack, adversary, chosen, seed, identity):
+                old = cells.get(cell.label)
+                named = replace(cell, threats=(*(old.threats if old else ()), threat.id))
+                cells[cell.label] = named
+    evaded = [cell for cell in cells.values() if cell.case == "evade"]
+    if evaded:
+        for cell in _baseline(bench, chosen, seed, identity):
+            cells[cell.label] = cell
+    return Plan(cells=tuple(cells.values()), untested=tuple(untested))
+
+
+def _own(bench: Bench, chosen: Profile) -> Profile:
+    """The profile with the description's own wishes; a wish may differ by budget: ``rows: {quick: 10, standard: 30}``."""
+
+    def pick(value: Any) -> Any:
+        if isinstance(value, dict) and set(value) & set(PROFILES):
+            return value.get(chosen.name, value.get("standard"))
+        return value
+
+    params = {k: dict(v) for k, v in chosen.params.items()}
+    fields: dict[str, Any] = {}
+    for key, value in bench.options.items():
+        if "." in key:
+            params.setdefault(key, {}).update({name: pick(v) for name, v in dict(value).items()})
+        elif key in Profile.__slots__:
+            fields[key] = pick(value)
+        else:
+            raise UsageError(f"target.attacks.{key} of {bench.component!r}: give an attack id, or one of {', '.join(Profile.__slots__)}")
+    return replace(chosen, params=params, **fields)
+
+
+def _affordable(adversary: Adversary, chosen: Profile, bench: Bench) -> Adversary:
+    """The adversary with its campaign divided over the rows, and no more than the profile tries."""
+    rows = max(1, min(chosen.rows, 1 if bench.data is None else count(bench.data.x)))
+    budget = adversary.budget
+    each = chosen.queries_per_row if budget.queries is None else min(chosen.queries_per_row, max(1, budget.queries // rows))
+    return replace(adversary, budget=replace(budget, queries_per_row=each))
+
+
+def _attack(id: str, bench: Bench, chosen: Profile, adversary: Adversary) -> tuple[Any, str]:
+    """The attack with its parameters, or why it cannot be run."""
+    kind = attacks.get(id)
+    reason = _why_not(kind.info, bench, adversary)
+    if reason is not None:
+        return None, reason
+    known = {f for f in kind.__dataclass_fields__}
+    wished = {k: v for k, v in chosen.params.get(id, {}).items() if k in known}
+    strange = set(chosen.params.get(id, {})) - known
+    if strange:
+        raise UsageError(f"target.attacks.{id}: {', '.join(sorted(strange))} is no parameter of it; it has {', '.join(sorted(known))}")
+    return kind(**wished), ""
+
+
+def _why_not(info: Any, bench: Bench, adversary: Adversary) -> str | None:
+    """Why an attack cannot be run here; None where it can, an empty string where it simply is not meant for this."""
+    if info.case == "smuggle":
+        if info.id != "supply.probe" and bench.artifact is None:
+            return "no artifact is bound to the description"
+        return None
+    if bench.target is None:
+        return "no target is bound to the description"
+    missing = info.needs & ~adversary.may
+    if missing:
+        return f"needs {', '.join(missing.names)}, which {adversary.name} does not hold"
+    if Need.GRADIENT in info.needs and Need.PARENT not in info.needs and white_box_reason(bench.target):
+        return white_box_reason(bench.target)
+    if Need.PARENT in info.needs and bench.parent is None:
+        return "a public parent is stated, but none is bound to attack with"
+    if bench.data is None:
+        return "no data is bound to the description"
+    if info.case == "evade" and bench.modality not in info.modality:
+        return ""
+    if info.case == "evade" and bench.within is None:
+        return "no constraint is bound: say in target.within what a change may be"
+    if info.case in ("poison", "infer") and bench.recipe is None:
+        return "no recipe"
+    return None
+
+
+def _cells(bench: Bench, attack: Any, adversary: Adversary, chosen: Profile, seed: int, identity: str | None) -> list[Cell]:
+    info = attack.info
+    if info.case != "evade":
+        return [_cell(bench, attack, adversary, chosen, seed, identity, (0, 0), 1.0)]
+    assert bench.data is not None
+    total = min(chosen.rows, count(bench.data.x))
+    stateful = any(service.start is not None for service in bench.services) and Need.ARTIFACT not in adversary.may
+    found = [
+        _cell(bench, attack, adversary, chosen, seed, identity, span, 1.0)
+        for span in spans(total, total if stateful else SHARD)
+    ]
+    if info.id == "evasion.pgd" and isinstance(bench.within, Ball):
+        few = min(chosen.curve_rows, total)
+        for scale in SCALES:
+            found.append(_cell(bench, attack, adversary, chosen, seed, identity, (0, few), scale))
+    return found
+
+
+def spans(total: int, size: int) -> list[tuple[int, int]]:
+    """Row ranges of at most `size`."""
+    return [(start, min(start + size, total)) for start in range(0, total, max(1, size))]
+
+
+def _baseline(bench: Bench, chosen: Profile, seed: int, identity: str | None) -> list[Cell]:
+    """Random changes on the same rows: what the attacks are compared with. The judge's calls, nobody's queries."""
+    assert bench.data is not None
+    total = min(chosen.rows, count(bench.data.x))
+    nobody = Adversary(name="nobody")
+    return [
+        _keyed(bench, Cell(
+            key=None, label=f"{bench.component}/{BASELINE}/{span[0]}-{span[1]}", component=bench.component, attack=BASELINE,
+            params={"draws": 8}, adversary=nobody, case="evade", rows=span, scale=1.0, seed=seed,
+            calls=9.0 * (span[1] - span[0]), queries=0, threats=(), group=f"{bench.component}/{BASELINE}",
+        ), identity)
+        for span in spans(total, SHARD)
+    ]  # fmt: skip
+
+
+def _cell(
+    bench: Bench, attack: Any, adversary: Adversary, chosen: Profile, seed: int, identity: str | None,
+    span: tuple[int, int], scale: float,
+) -> Cell:  # fmt: skip
+    info, params = attack.info, parameters(attack)
+    group = f"{bench.component}/{info.id}/{adversary.name}" + (f"/x{scale:g}" if scale != 1 else "")
+    each = _calls(attack, adversary)
+    size = max(1, span[1] - span[0])
+    wide = {"seeds": chosen.seeds, "members": chosen.members, "flood": chosen.flood} if info.case != "evade" else {}
+    cell = Cell(
+        key=None, label=f"{group}/{span[0]}-{span[1]}", component=bench.component, attack=info.id,
+        params=params | wide, adversary=adversary, case=info.case, rows=span, scale=scale, seed=seed,
+        calls=each * size, queries=0 if Need.ARTIFACT in adversary.may else int(min(each, _cap(adversary)) * size),
+        threats=(), group=group,
+    )  # fmt: skip
+    return _keyed(bench, cell, identity)
+
+
+def _calls(attack: Any, adversary: Adversary) -> float:
+    """Model rows per attacked row, at most, from the parameters alone."""
+    if attack.info.static_cost is not None:
+        return float(attack.info.static_cost(attack))
+    return float(_cap(adversary)) if attack.info.case == "evade" else 1000.0
+
+
+def _cap(adversary: Adversary) -> float:
+    cap = adversary.budget.queries_per_row
+    return float(cap) if cap is not None else 1000.0
+
+
+def _keyed(bench: Bench, cell: Cell, identity: str | None) -> Cell:
+    """The cell with the hash of everything that decides its outcome."""
+    if identity is None:
+        return cell
+    from .. import __version__
+
+    names = sorted(cell.adversary.may.names)
+    within = getattr(bench.within, "norm", None) and repr(bench.within)
+    return replace(cell, key=hash_of(
+        identity, cell.attack, cell.params, names, str(cell.adversary.budget), cell.case, cell.rows, cell.scale,
+        cell.seed, within, __version__,
+    ))  # fmt: skip

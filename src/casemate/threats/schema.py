@@ -1,0 +1,101 @@
+"""The JSON Schema of a description, generated from the records, so that editors complete what the reader accepts.
+
+It checks one file. Dangling ids and missing parts show only when the overlays are merged, so nothing is required
+here that an overlay may leave out. `python -m casemate.threats.schema` writes the shipped copy.
+"""
+
+from __future__ import annotations
+
+import json
+import typing
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from casemate.core.entities import Truth
+from casemate.core.shape import choices, field_key, hints
+from casemate.core.system import HEAD, System
+from casemate.threats.load import SECTIONS, VERSION
+
+SHIPPED = Path(__file__).parent / "system.schema.json"
+_FACT = {"enum": [True, False, "yes", "no", "unknown"]}
+_SOURCE = {"enum": ["asserted", "imported", "measured"]}
+
+
+def schema() -> dict[str, Any]:
+    """The schema as plain data."""
+    defs: dict[str, Any] = {}
+    head = {key: _of(hints(System)[key], defs) for key in HEAD}
+    binding = head["target"]
+    head["target"] = {"anyOf": [binding["items"], binding]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "casemate system description",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "casemate": {"const": VERSION, "description": "version of the description language"},
+            "extends": {"type": "string", "description": "a description beside this one, which this one changes"},
+            "system": {"type": "object", "additionalProperties": False, "properties": head},
+            **{key: _of(hints(System)[key], defs) for key in SECTIONS},
+        },
+        "anyOf": [{"required": ["casemate", "system"]}, {"required": ["extends"]}],
+        "$defs": dict(sorted(defs.items())),
+    }
+
+
+def _of(hint: Any, defs: dict[str, Any]) -> dict[str, Any]:
+    """A field: its value, null for "not known", and for a single value also {value, source}."""
+    parts = [_part(part, defs) for part in choices(hint)]
+    single = not any("$ref" in part or part.get("type") in ("array", "object") for part in parts)
+    if any("$ref" in part for part in parts) and len(parts) > 1:
+        parts.append({"const": False})  # `parent: no` is `parent: none`
+    if single:
+        value = parts[0] if len(parts) == 1 else {"anyOf": parts}
+        sourced = {"value": value, "source": _SOURCE}
+        parts.append({"type": "object", "properties": sourced, "additionalProperties": False, "required": ["value"]})
+    if len(parts) == 1 and parts[0].get("type") in ("array", "object"):
+        return parts[0]
+    return {"anyOf": [*parts, {"type": "null"}]}
+
+
+def _part(part: Any, defs: dict[str, Any]) -> dict[str, Any]:
+    origin, args = typing.get_origin(part), typing.get_args(part)
+    if part is Truth:
+        return dict(_FACT)
+    if origin is Literal:
+        return {"enum": [*args, "unknown", *([True, False] if {"yes", "no"} <= set(args) else [])]}
+    if origin is tuple:
+        return {"type": "array", "items": _part(args[0], defs)}
+    if origin is Mapping:
+        return {"type": "object"}
+    if is_dataclass(part):
+        return _record(typing.cast(type, part), defs)
+    return {"type": {str: ["string", "number"], int: "integer", float: "number"}[part]} | (
+        {} if part is str else {"minimum": 0}
+    )
+
+
+def _record(kind: type, defs: dict[str, Any]) -> dict[str, Any]:
+    name = kind.__name__
+    if name not in defs:
+        defs[name] = {}  # set first: a record may be met again below itself
+        properties = {}
+        for f in fields(kind):
+            properties[field_key(f)] = _of(hints(kind)[f.name], defs)
+            if f.metadata.get("signed"):
+                properties[field_key(f)] = {"type": ["number", "null"]}
+        if "id" in properties or name in ("Access", "Binding"):
+            properties["remove"] = {"enum": [True, "yes"], "description": "in an overlay: take this out"}
+        defs[name] = {"type": "object", "additionalProperties": False, "properties": properties}
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def text() -> str:
+    """The shipped file, byte for byte."""
+    return json.dumps(schema(), indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    SHIPPED.write_text(text(), encoding="utf-8")

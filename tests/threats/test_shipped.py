@@ -1,0 +1,80 @@
+"""What is generated is current, and what is cited is right."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+
+from casemate.threats import reference, schema
+from casemate.threats.load import load
+from casemate.threats.nodes import compose, read
+from casemate.threats.rules import CATALOGUE, catalogue
+from casemate.threats.taxonomy import FILES, check_mappings, entries
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_schema_is_current() -> None:
+    assert schema.SHIPPED.read_text() == schema.text(), "run: python -m casemate.threats.schema"
+
+
+def test_the_reference_page_is_current() -> None:
+    page = (ROOT / "docs/reference/threats.md").read_text()
+    assert page == reference.page(), "run: python -m casemate.threats.reference > docs/reference/threats.md"
+
+
+def test_the_schema_accepts_what_the_reader_accepts() -> None:
+    checker = jsonschema.Draft202012Validator(schema.schema())
+    checker.check_schema(schema.schema())
+    shop = CATALOGUE / "fixtures" / "shop.yaml"
+    checker.validate(read(shop, "shop").plain())
+    page = (ROOT / "docs/reference/description.md").read_text()
+    for block in page.split("```yaml\n")[1:]:
+        text = block.split("```")[0]
+        if text.startswith(("casemate:", "extends:")):
+            checker.validate(compose(text.encode(), "doc").plain())
+    wrong = {"casemate": 1, "system": {"name": "x"}, "assets": [{"id": "a", "kind": "gold"}]}
+    with pytest.raises(jsonschema.ValidationError):
+        checker.validate(wrong)
+    with pytest.raises(jsonschema.ValidationError):
+        checker.validate({**wrong, "assets": [{"id": "a", "colour": "red"}]})
+
+
+def test_the_documented_descriptions_load(tmp_path: Path) -> None:
+    page = (ROOT / "docs/reference/description.md").read_text()
+    blocks = [b.split("```")[0] for b in page.split("```yaml\n")[1:]]
+    (tmp_path / "system.yaml").write_text(next(b for b in blocks if b.startswith("casemate:")))
+    (tmp_path / "device.yaml").write_text(next(b for b in blocks if b.startswith("extends:")))
+    assert load(tmp_path).components
+    assert load(tmp_path / "device.yaml").components
+
+
+def test_every_citation_is_right() -> None:
+    assert check_mappings() == ()
+    assert {m.taxonomy for rule in catalogue() for m in rule.mappings} == set(FILES)
+    for rule in catalogue():
+        assert any(m.taxonomy == "atlas" for m in rule.mappings)
+
+
+def test_a_wrong_citation_is_found() -> None:
+    rule = catalogue()[0]
+    first = rule.mappings[0]
+    for wrong, told in (
+        (replace(first, id="AML.T9999"), "is not in release"),
+        (replace(first, name="Something"), "is called"),
+        (replace(first, release="5.5.0"), "cites release"),
+    ):
+        (problem,) = check_mappings([replace(rule, mappings=(wrong,))])
+        assert told in problem.message
+
+
+def test_the_notice_credits_atlas() -> None:
+    assert entries("atlas")[0] == "5.6.0"
+    assert (
+        json.loads((ROOT / "src/casemate/threats/taxonomies/atlas-5.6.0.json").read_text())["notice"].split(".")[0]
+        in (ROOT / "NOTICE").read_text()
+    )
