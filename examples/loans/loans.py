@@ -277,6 +277,7 @@ def save(path: str | Path, seed: int = 0, *, logistic: bool = False) -> Path:
     """Train on the fixed training split and write the deployed artifact with joblib."""
     x, _, y, _ = split(seed)
     target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
     joblib.dump((fit_logistic if logistic else fit)(x, y, seed), target)
     return target
 

@@ -46,7 +46,7 @@ def plain(x, y, seed):
 def recipe():
     generator = np.random.default_rng(0)
     y = np.arange(200) % 2
-    # One feature is wide apart and honest, the other is perfectly predictive and tiny: the bait of adversarial training.
+    # One feature is wide apart and noisy, the other perfectly predictive and tiny: plain training takes the bait.
     x = np.stack([0.5 + 0.2 * (2 * y - 1) + generator.normal(0, 0.12, 200), 0.5 + 0.02 * (2 * y - 1)], 1).clip(0, 1)
     return Recipe(fit, torch.tensor(x, dtype=torch.float32), torch.tensor(y))
 

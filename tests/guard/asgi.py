@@ -26,7 +26,13 @@ def reply(rows: int = 1) -> dict[str, Any]:
         "model_name": "m",
         "parameters": {"secret": scores},
         "outputs": [
-            {"name": "label", "shape": [rows], "datatype": "INT64", "data": [2] * rows, "parameters": {"secret": scores}},
+            {
+                "name": "label",
+                "shape": [rows],
+                "datatype": "INT64",
+                "data": [2] * rows,
+                "parameters": {"secret": scores},
+            },
             {"name": "scores", "shape": [rows, 3], "datatype": "FP64", "data": scores},
             {"name": "embedding", "shape": [rows, 3], "datatype": "FP64", "data": scores},
         ],

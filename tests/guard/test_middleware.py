@@ -49,7 +49,7 @@ def budget(rows=10, mode="enforce", **options):
     return Hosted(control=QueryBudget(rows=rows, per="minute", parts=6), mode=mode, **options)
 
 
-# -- admission ----------------------------------------------------------------------------------------------------------
+# -- admission
 def test_a_request_goes_through_untouched(guard, events):
     app = App()
     sent = json.dumps(request(3)).encode()
@@ -177,9 +177,10 @@ def test_concurrent_requests_never_overspend(guard):
     assert len(app.got) == 3
 
 
-# -- what is refused before anybody is asked ------------------------------------------------------------------------------
+# -- what is refused before anybody is asked
 BAD_BODIES = [
-    b"", b"null", b"[]", b"{}", b"{", b"\xff\xfe{", '{"inputs":[]}'.encode("utf-16"), b'{"inputs":[1]}', b"[" * 100_000,
+    b"", b"null", b"[]", b"{}", b"{", b"\xff\xfe{", '{"inputs":[]}'.encode("utf-16"), b'{"inputs":[1]}',
+    b"[" * 100_000,
     b'{"inputs":[{"shape":[1,2],"data":[1,2]}],"inputs":[{"shape":[9,2],"data":[1,2]}]}',
     b'{"inputs":[{"shape":[1,2],"shape":[2,1],"data":[1,2]}]}',
     b'{"inputs":[{"shape":[1,2],"data":[1,2,3,4]}]}',
@@ -250,7 +251,8 @@ def test_compressed_requests_are_refused(guard):
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/v2/health/live", 200), ("GET", "/v2/models/m", 200), ("POST", "/v2/models/m", 405), ("GET", INFER, 405),
+        ("GET", "/v2/health/live", 200), ("GET", "/v2/models/m", 200), ("POST", "/v2/models/m", 405),
+        ("GET", INFER, 405),
         ("POST", "/v2/models/m/infer/", 404), ("POST", "/admin", 404), ("POST", "/v2/models/a/b/infer", 404),
         ("POST", "/V2/models/m/infer", 404), ("PUT", INFER, 405), ("POST", "//v2/models/m/infer", 404),
     ],
@@ -278,7 +280,7 @@ def test_web_sockets_are_closed_and_lifespan_passes(guard):
     assert app.scopes == [{"type": "lifespan"}]
 
 
-# -- answers --------------------------------------------------------------------------------------------------------------
+# -- answers
 def test_labels_only_shows_the_label_and_the_model_and_nothing_else(guard):
     got = call(guard(App(chunks=5), LabelsOnly()))
     label = {"name": "label", "shape": [1], "datatype": "INT64", "data": [2]}
@@ -316,7 +318,8 @@ def test_a_raw_request_is_one_row_and_is_not_read(guard):
 
 BAD_ANSWERS = [
     b"not json", b"[]", b"{}", b'{"outputs":[]}', b'{"outputs":[{"name":"scores","shape":[1,3],"data":[1,2]}]}',
-    b'{"outputs":[{"name":"scores","shape":[1],"data":[NaN]}]}', b'{"outputs":[{"name":"other","shape":[1],"data":[1]}]}',
+    b'{"outputs":[{"name":"scores","shape":[1],"data":[NaN]}]}',
+    b'{"outputs":[{"name":"other","shape":[1],"data":[1]}]}',
     b'{"outputs":[{"name":"label","shape":[1],"data":[{"scores":[0.1]}]}]}',
     b'{"outputs":[{"name":"label","shape":[1,3],"data":[0.1,0.2,0.7]}]}',
     b'{"outputs":[{"name":"label","shape":[1],"data":[1]},{"name":"label","shape":[1],"data":[0.1]}]}',
@@ -345,7 +348,9 @@ def test_what_a_failing_server_says_stays_inside(guard):
     app = App(body=b'{"trace":"scores=[0.12345]"}', status=500)
     got = call(guard(app, LabelsOnly()))
     assert (got.status, got.json) == (500, {"error": "the model server answered 500"})
-    assert call(guard(app, budget())).json == {"trace": "scores=[0.12345]"}, "without an edit there is nothing to keep in"
+    assert call(guard(app, budget())).json == {"trace": "scores=[0.12345]"}, (
+        "without an edit there is nothing to keep in"
+    )
 
 
 def test_no_side_door_for_the_application(guard):
@@ -370,7 +375,7 @@ def test_an_application_that_raises_or_sends_nothing(guard):
     assert call(guard(odd, LabelsOnly())).status == 502
 
 
-# -- faults ---------------------------------------------------------------------------------------------------------------
+# -- faults
 class Broken:
     """A control that breaks where it is told to."""
 
@@ -440,6 +445,8 @@ def test_a_chatty_string_full_of_numbers_is_read_in_full(guard, events):
     body = {"inputs": [{"name": text, "shape": [2], "datatype": "BYTES", "data": [text, f'"{text}"']}]}
     assert call(guard(None, budget()), body).status == 200
     assert events[0]["rows"] == 2
-    long = {"inputs": [{"name": "x", "shape": [5, 40], "datatype": "FP32", "data": [[i * 1e-3] * 40 for i in range(5)]}]}
+    long = {
+        "inputs": [{"name": "x", "shape": [5, 40], "datatype": "FP32", "data": [[i * 1e-3] * 40 for i in range(5)]}]
+    }
     assert call(guard(None, budget()), long).status == 200
     assert events[1]["rows"] == 5

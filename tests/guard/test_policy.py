@@ -88,7 +88,8 @@ controls:
     found = {(p.line, p.key) for p in caught.value.problems}
     assert found == {
         (1, "guard"), (2, "on_fault"), (3, "acount"), (4, "account"), (5, "limits"), (6, "schema.knd"),
-        (8, "controls[0].use"), (9, "controls[1]"), (12, "controls[2].params.digit"), (13, "controls[3]"), (14, "controls[4]"),
+        (8, "controls[0].use"), (9, "controls[1]"), (12, "controls[2].params.digit"), (13, "controls[3]"),
+        (14, "controls[4]"),
     }  # fmt: skip
     told = str(caught.value)
     assert "did you mean account?" in told
@@ -100,8 +101,9 @@ controls:
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("", "must be a mapping"), ("guard: 1", "at least one control"), ("guard: 1\nguard: 1\ncontrols: []", "there twice"),
-        ("a: &a [x]\nb: *a", "aliases are not allowed"), ("a: [", "guard.yaml:1"), ("!!python/object:os.system x", "tag"),
+        ("", "must be a mapping"), ("guard: 1", "at least one control"),
+        ("guard: 1\nguard: 1\ncontrols: []", "there twice"), ("a: &a [x]\nb: *a", "aliases are not allowed"),
+        ("a: [", "guard.yaml:1"), ("!!python/object:os.system x", "tag"),
         ("guard: 1\ncontrols: [{use: service.labels_only}]\naccount: {salt_env: NOT_SET_HERE}", "not set"),
     ],
 )  # fmt: skip
@@ -194,7 +196,8 @@ def test_a_real_server_end_to_end(write, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    code = f"import sys; from casemate.guard import *; serve({str(write(text))!r}, port={port}, sink=to_stream(sys.stdout))"
+    path = str(write(text))
+    code = f"import sys; from casemate.guard import *; serve({path!r}, port={port}, sink=to_stream(sys.stdout))"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=os.environ, text=True)
     try:
         codes = [_post(port) for _ in range(5)]
@@ -212,7 +215,9 @@ def _post(port):
     url = f"http://127.0.0.1:{port}{INFER}"
     for _ in range(200):
         try:
-            with urllib.request.urlopen(urllib.request.Request(url, json.dumps(request()).encode(), {"X-Key": "alice"})) as got:
+            with urllib.request.urlopen(
+                urllib.request.Request(url, json.dumps(request()).encode(), {"X-Key": "alice"})
+            ) as got:
                 return got.status, got.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()

@@ -15,7 +15,13 @@ from casemate.guard.schema import _MARK, Flat, Malformed, Schema, read_counts, r
 numbers = st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False)
 
 
-@given(rows=st.integers(1, 6), width=st.integers(1, 30), nested=st.booleans(), indent=st.none() | st.integers(0, 3), data=st.data())
+@given(
+    rows=st.integers(1, 6),
+    width=st.integers(1, 30),
+    nested=st.booleans(),
+    indent=st.none() | st.integers(0, 3),
+    data=st.data(),
+)
 def test_rows_of_any_tensor(rows, width, nested, indent, data):
     values = data.draw(st.lists(numbers, min_size=rows * width, max_size=rows * width))
     if nested:
@@ -26,7 +32,7 @@ def test_rows_of_any_tensor(rows, width, nested, indent, data):
 
 json_values = st.recursive(
     st.none() | st.booleans() | numbers | st.text("[]{},1 \\\"':a", max_size=90) | st.lists(numbers, max_size=60),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("[]1,\\\"a", max_size=80), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text('[]1,\\"a', max_size=80), inner, max_size=4),
     max_leaves=12,
 )
 
@@ -78,7 +84,9 @@ def test_rounding_reaches_the_wire():
     assert all(len(repr(v)) <= 5 for row in shown["scores"] for v in row)
 
 
-@pytest.mark.parametrize("wrong", [{"kind": "xml"}, {"rows": ""}, {"keep": ("label",)}, {"label": "scores"}, {"also": "id"}])
+@pytest.mark.parametrize(
+    "wrong", [{"kind": "xml"}, {"rows": ""}, {"keep": ("label",)}, {"label": "scores"}, {"also": "id"}]
+)
 def test_wrong_parameters_are_named(wrong):
     with pytest.raises(UsageError):
         Schema(**wrong)

@@ -39,7 +39,7 @@ def assess(
     found = descriptions(paths)
     budget = _shared(budget, len(found))
     if only_plan:
-        plans = [prepare(path, budget=budget, seed=seed) for path in found]
+        plans = [prepare(path, budget=budget, seed=seed, look=False) for path in found]
         click.echo(json.dumps([_plan_dict(p) for p in plans], indent=2) if as_json else "\n\n".join(map(_plan_text, plans)))
         return 0
     database = Store(store)

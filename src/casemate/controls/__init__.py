@@ -23,7 +23,8 @@ MODULES = (
 def facts_of(control: Any) -> tuple[tuple[str, Any], ...]:
     """The facts a control changes, as (path below the component, value fit for `System.replace_fact`).
 
-    A control whose facts depend on its parameters has a method `facts`; for the others `info.changes` is the whole truth.
+    A control whose facts depend on its parameters has a method `facts`; for the others `info.changes` is the whole
+    truth.
     """
     stated = getattr(control, "facts", None)
     return tuple(stated()) if stated is not None else tuple(control.info.changes)
@@ -33,12 +34,14 @@ def as_table() -> str:
     """Every registered control as a Markdown table, for the reference page."""
     from ..core.control import controls
 
-    lines = ["| control | does | facts it changes | attacks that know it | meant for | costs |", "|---|---|---|---|---|---|"]
+    heads = ("control", "does", "facts it changes", "attacks that know it", "meant for", "costs")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for id in controls:
         info = controls.get(id).info
         if not controls.get(id).__module__.startswith(__name__):
             continue  # a plugin documents itself
         facts = "; ".join(f"`{path}` = {value}" for path, value in info.changes) or "none: it changes the target"
-        cells = (f"`{id}`", info.summary.rstrip("."), facts, ", ".join(info.knows), ", ".join(info.threats), info.side_effects)
+        knows, threats = ", ".join(info.knows), ", ".join(info.threats)
+        cells = (f"`{id}`", info.summary.rstrip("."), facts, knows, threats, info.side_effects)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -81,7 +81,9 @@ class Finding:
         if not self.evidence:
             return f"{self.title} at {self.element}: {self.status}" + (f" ({self.reason})" if self.reason else "")
         lead = self.evidence[0]
-        spent = f", half of the rows for {self.cost}" if self.cost and self.cost.queries is not None else ""
+        known = self.cost is not None and self.cost.queries is not None
+        share = "half of the rows for " if lead.case == "evade" else "for "
+        spent = f", {share}{self.cost}" if known and lead.case != "smuggle" else ""
         return f"{self.principal} against {self.element}: {lead.measure} {lead.rate:.0%} by {lead.attack}{spent}"
 
 

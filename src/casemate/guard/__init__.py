@@ -1,7 +1,7 @@
 """Service controls in production: the same objects that were assessed, around a live endpoint.
 
-Reaches only `controls/service` and `core`: no torch, no attacks. The middleware is pure ASGI and needs no web framework;
-only `serve` needs uvicorn, and loads it when called.
+Reaches only `controls/service` and `core`: no torch, no attacks. The middleware is pure ASGI and needs no web
+framework; only `serve` needs uvicorn, and loads it when called.
 """
 
 from __future__ import annotations

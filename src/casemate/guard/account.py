@@ -28,8 +28,8 @@ class Unauthenticated(CasemateError):
 class Accounts:
     """How a request names its account.
 
-    Without `keys` and without `trust`, everybody is one anonymous account: a header that nobody checks would let a caller
-    open a fresh budget with every request.
+    Without `keys` and without `trust`, everybody is one anonymous account: a header that nobody checks would let a
+    caller open a fresh budget with every request.
 
     Args:
         header: Header that carries the key; of ``authorization``, a leading ``Bearer`` is cut off.

@@ -108,7 +108,8 @@ def fits(h: Hosted, account: str, rows: int, now: float) -> bool:
 def retry_after(h: Hosted, state: Any, account: str, rows: int, now: float) -> float:
     """Seconds until the whole request would be let in, if nothing else comes in between.
 
-    Found by playing the future through the control's own pure steps, so it is right for any control that keeps its contract.
+    Found by playing the future through the control's own pure steps, so it is right for any control that keeps its
+    contract.
     """
     at, left = now, rows
     for _ in range(_LOOKS):

@@ -1,6 +1,7 @@
 """What a guard reports: one JSON object for each request.
 
-An event holds a hash of the account, numbers, ids and fixed words. Nothing a caller wrote gets in: no key, no path, no body.
+An event holds a hash of the account, numbers, ids and fixed words. Nothing a caller wrote gets in: no key, no path,
+no body.
 """
 
 from __future__ import annotations

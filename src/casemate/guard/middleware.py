@@ -2,8 +2,9 @@
 
     route, account, body, rows  ->  admit  ->  the application  ->  answer
 
-It fails closed: what it cannot read, route or edit does not pass, and a fault of its own is a refusal unless the policy says
-otherwise. State lives in this object, so one process counts for itself; with several workers every cap holds for each.
+It fails closed: what it cannot read, route or edit does not pass, and a fault of its own is a refusal unless the
+policy says otherwise. State lives in this object, so one process counts for itself; with several workers every cap
+holds for each.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ class Guard:
         paths: Which requests reach the model.
         limits: What one request may cost.
         on_fault: If a control raises: ``closed`` refuses with 503, ``open`` lets the request through, both say so.
-        unreadable: If a control must edit an answer that is not JSON: ``refuse`` it with 502, or ``pass`` it on unedited.
+        unreadable: If a control must edit an answer that is not JSON: ``refuse`` it with 502, or ``pass`` it on
+            unedited.
         sink: Where events go.
         clock: Seconds for the controls; it must not step back.
         wall: Seconds since 1970 for the events.

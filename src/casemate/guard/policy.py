@@ -1,7 +1,7 @@
 """A guard's policy as a file: which controls, with which parameters, in which mode.
 
-Everything wrong with it is said at once, with file and line. Nothing is ignored: a key that nobody reads would be a control
-that somebody believes in.
+Everything wrong with it is said at once, with file and line. Nothing is ignored: a key that nobody reads would be a
+control that somebody believes in.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _walk(node: Any, path: str, lines: dict[str, int], file: str) -> None:
-    """Note the line of every key; a key that is there twice is an error, because YAML would keep the last in silence."""
+    """Note the line of every key. A key that is there twice is an error: YAML would keep the last in silence."""
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:

@@ -1,7 +1,7 @@
 """What would these controls have done to last week's traffic?
 
-Feeds a log of events through controls on the log's own clock. Refusals in the log are asked again: a looser policy may have
-let them in.
+Feeds a log of events through controls on the log's own clock. Refusals in the log are asked again: a looser policy
+may have let them in.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """How requests carry rows and answers carry scores, as JSON.
 
-Everything here reads what a hostile caller wrote, and a server behind it will read the same bytes. So whatever two readers
-could understand differently (a key twice, a shape that does not fit its data, keys nobody named) is `Malformed`.
+Everything here reads what a hostile caller wrote, and a server behind it will read the same bytes. So whatever two
+readers could understand differently (a key twice, a shape that does not fit its data, keys nobody named) is
+`Malformed`.
 """
 
 from __future__ import annotations
@@ -67,9 +68,9 @@ def read_json(body: bytes) -> dict[str, Any]:
 def read_counts(body: bytes) -> dict[str, Any]:
     """Like `read_json`, but a long list of numbers becomes a `Flat`: who only counts rows need not read every pixel.
 
-    Four fifths of the time of a request go there otherwise. It is safe to be lax about how a number is written, because a
-    list never has more elements than commas plus one. A list inside a string is no list: there the placeholder's quote ends
-    the string early, the result is no JSON, and the body is read in full instead.
+    Four fifths of the time of a request go there otherwise. It is safe to be lax about how a number is written,
+    because a list never has more elements than commas plus one. A list inside a string is no list: there the
+    placeholder's quote ends the string early, the result is no JSON, and the body is read in full instead.
     """
     counted = _NUMBERS.sub(lambda m: b'{"%b":%d}' % (_MARK.encode(), m[0].count(b",") + 1), body)
     if counted is not body:
@@ -84,12 +85,12 @@ def read_counts(body: bytes) -> dict[str, Any]:
 class Schema:
     """Where the rows are in a request, and the label, scores and logits in an answer.
 
-    An edited answer shows only the three fields and what `keep` names: a server that adds an output of its own does not leak
-    it past a control that was to hide scores.
+    An edited answer shows only the three fields and what `keep` names: a server that adds an output of its own does
+    not leak it past a control that was to hide scores.
 
     Args:
-        kind: ``v2`` (Open Inference Protocol: named outputs), ``json`` (named top-level columns), or ``raw`` (a request is one
-            row and is not read; answers as in ``json``).
+        kind: ``v2`` (Open Inference Protocol: named outputs), ``json`` (named top-level columns), or ``raw`` (a
+            request is one row and is not read; answers as in ``json``).
         rows: The key of the list of rows in a ``json`` request.
         also: Other keys a ``json`` request may have.
         label, scores, logits: Names of the outputs or columns.

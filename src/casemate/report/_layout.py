@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-BOX_W, PAD, HEAD = 148.0, 18.0, 34.0
+BOX_W, PAD, HEAD = 136.0, 18.0, 34.0
 ROW_GAP = 34.0
 _TRACK = 7.0
 Point = tuple[float, float]
@@ -59,10 +59,13 @@ class Layout:
     height: float
 
 
-def arrange(lane_of: Mapping[str, str], links: Sequence[Link], lanes: Sequence[str], *, gap: float = 150.0) -> Layout:
-    """Place every node of `lane_of` and route every link. Links to nodes that are not there are left out."""
+def arrange(lane_of: Mapping[str, str], links: Sequence[Link], lanes: Sequence[str], *, first: Sequence[str] = (), gap: float = 118.0) -> Layout:
+    """Place every node of `lane_of` and route every link. Links to nodes that are not there are left out.
+
+    Circles are opened at the arrows that lead back into the nodes of `first`.
+    """
     links = [link for link in links if link.start in lane_of and link.end in lane_of]
-    layer = layers(list(lane_of), links)
+    layer = layers([*(n for n in first if n in lane_of), *(n for n in lane_of if n not in first)], links)
     slots = _slots(lane_of, links, layer, lanes)
     degree: dict[tuple[str, str], int] = defaultdict(int)
     for link in links:
@@ -170,5 +173,5 @@ def _routes(
             way = b.y - 7 - _TRACK * (nth("y", b.y) % level)
             into = b.x - gap + 8 + _TRACK * (nth("x", layer[link.end] - 1) % across)
             points = [start, (out, start[1]), (out, way), (into, way), (into, end[1]), end]
-        arrows.append(Arrow(link.id, tuple(points), ((points[-2][0] + end[0]) / 2 + 6, end[1])))
+        arrows.append(Arrow(link.id, tuple(points), ((points[-2][0] + end[0]) / 2 - 3, end[1])))
     return tuple(arrows)

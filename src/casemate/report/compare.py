@@ -11,7 +11,7 @@ from markupsafe import Markup
 from ..core.evidence import Evidence
 from . import charts
 from .view import Measured, Shown, View
-from .words import clean, look
+from .words import access_words, clean, look
 
 _SPLIT = re.compile(r"[\s\-_/.:@()\[\],]+")
 
@@ -91,7 +91,7 @@ def _compare(group: Sequence[View]) -> Comparison | None:
     for (v, (s, m)), (_, strip, cost) in zip(held, charts.prices(rows), strict=True):
         lines.append(
             Line(
-                anchor=s.anchor, name=v.assessment.name, who=s.finding.principal, may=", ".join(m.evidence.may),
+                anchor=s.anchor, name=v.assessment.name, who=s.finding.principal, may=access_words(m.evidence.may),
                 attack=m.evidence.attack, tone=s.tone, label=s.label, strip=strip, cost=cost, id=m.id,
             )  # fmt: skip
         )

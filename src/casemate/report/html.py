@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from ..core.evidence import Cost
+from ..core.evidence import Cost, Status
 from ..core.finding import Assessment
 from . import charts, picture
 from .compare import Comparison, comparisons
 from .personal import REDACTED
-from .view import Limits, Shown, View, view
+from .view import Limits, Shown, View, leading, opening, title, view
 from .words import BUCKETS, TONES, clean, cost_brief, count_of, is_share, look, measured, said, short, spread
 
 if TYPE_CHECKING:
@@ -30,6 +30,14 @@ _STEPS = (
     Limits(findings=5, compact=10, samples=0, sampled=0, charts=1, lines=10),
 )
 _AXES = {"queries": "queries to the deployed endpoint, per row", "own calls": "calls on an own copy, per row", "radius": "radius allowed"}
+
+_TERMS = {
+    "broken": "The attack reached its goal on the deployed decision, more often than without an attack.",
+    "resisted": "A healthy attack by this adversary did not reach its goal within this budget. Another adversary or budget may.",
+    "unclear": "The attack was unhealthy, failed, or is out of date. This is no evidence of resistance.",
+    "untested": "The threat applies, but nothing was measured; the reason stands beside it.",
+    "question": "A fact is unknown. Whether the threat applies depends on the answer.",
+}
 
 
 def render(assessments: Sequence[Assessment], *, show_personal: bool = False) -> str:
@@ -53,8 +61,9 @@ def _page(assessments: Sequence[Assessment], show_personal: bool, limits: Limits
     env = _environment()
     # A style element holds raw text: the sheet is ours and has no "<" in it (tested).
     text: str = env.get_template("report.html.j2").render(
-        views=views, comparisons=comparisons(views), style=Markup(style), policy=policy, limits=limits,  # noqa: S704
-        draw=lambda one: picture.draw(one.assessment.system, one.assessment.findings, one.key), ledger=ledger,
+        views=views, lead=leading(views), opening=opening(views), title=title(views),
+        comparisons=comparisons(views), style=Markup(style), policy=policy, limits=limits,  # noqa: S704
+        draw=lambda one: picture.draw(one.assessment.system, one.assessment.findings, one.key),
     )  # fmt: skip
     return text
 
@@ -71,8 +80,11 @@ def _environment() -> Environment:
     env.globals |= {
         "glyph": picture.glyph, "interval_bar": charts.interval_bar, "measured": measured, "spread": spread, "look": look,
         "is_share": is_share, "count_of": count_of, "finding_curves": finding_curves, "streams": picture.streams,
-        "tones": TONES, "buckets": BUCKETS, "swatch": charts.swatch, "redacted": REDACTED, "money": _money,
+        "verdict_tone": lambda verdict: look(Status(str(verdict))).tone, "digest": lambda one: one.assessment.digest(),
+        "ledger": ledger, "terms": _TERMS, "tones": TONES, "buckets": BUCKETS, "swatch": charts.swatch, "redacted": REDACTED, "money": _money,
     }  # fmt: skip
+    macros: Any = env.get_template("macros.html.j2").module
+    env.globals |= {name: getattr(macros, name) for name in ("chart_block", "status", "more")}
     return env
 
 

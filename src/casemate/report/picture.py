@@ -17,14 +17,15 @@ from ._svg import rounded, tag
 from .words import LOOKS, TONES, clean, look, short, worst
 
 SHAPES = {
-    "broken": "M7 0.8 13.2 7 7 13.2 0.8 7z",
+    "broken": "M4.4 0.8h5.2L13.2 4.4v5.2L9.6 13.2H4.4L0.8 9.6V4.4z",
     "unclear": "M7 1 13.4 12.6H0.6z",
     "question": "M1.5 1.5h11v11h-11z",
     "untested": "M7 1.2a5.8 5.8 0 1 0 .01 0z",
     "resisted": "M7 1.2a5.8 5.8 0 1 0 .01 0z",
     "none": "M2 6h10v2H2z",
 }
-_MARKS = {"broken": "M4.6 4.6 9.4 9.4M9.4 4.6 4.6 9.4", "unclear": "M7 5.2V9M7 10.4V11.2", "resisted": "M4 7.2 6.2 9.4 10 5"}
+_MARKS = {"broken": "M5.1 5.1 8.9 8.9M8.9 5.1 5.1 8.9", "unclear": "M7 5.2V9M7 10.4V11.2", "resisted": "M4 7.2 6.2 9.4 10 5"}
+PAGE = 1034  # pixels inside the frame of the picture on a wide screen
 TEXT_FLOWS = 12  # with more flows, arrows carry numbers instead of words
 
 
@@ -96,8 +97,10 @@ def plan(system: Any, rows: Iterable[Stream]) -> Layout:
     rows = tuple(rows)
     nodes = {e.id: e.zone or "" for e in (*system.principals, *system.components)}
     lanes = [zone.id for zone in system.zones] + ([""] if "" in nodes.values() else [])
+    # Training is where circles open: feedback is drawn as the way back, not the model.
+    first = [c.id for c in system.components if c.trains]
     links = [Link(str(row.number), row.start, row.end) for row in rows]
-    return arrange(nodes, links, lanes, gap=150.0 if len(rows) <= TEXT_FLOWS else 92.0)
+    return arrange(nodes, links, lanes, first=first, gap=118.0 if len(rows) <= TEXT_FLOWS else 88.0)
 
 
 def draw(system: Any, findings: Sequence[Finding], key: str = "") -> Markup:
@@ -119,9 +122,14 @@ def draw(system: Any, findings: Sequence[Finding], key: str = "") -> Markup:
     title = f"Data flow of {clean(system.name)}: {len(system.components)} components, {len(system.flows)} flows"
     return tag(
         "svg", tag("title", title), *parts,
-        viewBox=f"0 0 {layout.width:.0f} {layout.height:.0f}", width=round(layout.width), height=round(layout.height),
+        viewBox=f"0 0 {layout.width:.0f} {layout.height:.0f}", width=_width(layout.width),
         role="img", class_="dfd", aria_label=title,
     )  # fmt: skip
+
+
+def _width(natural: float) -> int:
+    """As it is, shrunk to the page where that stays readable, or shrunk a little and scrolled."""
+    return round(natural if natural <= PAGE else PAGE if natural * 0.68 <= PAGE else natural * 0.76)
 
 
 def _heads(key: str) -> Markup:
@@ -152,7 +160,8 @@ def _arrow(arrow: Arrow, row: Stream, words: bool, key: str) -> Markup:
     hint = tag("title", f"{row.number}. {row.start} → {row.end}: {row.carries or 'nothing stated'} ({TONES[row.tone]})")
     x, y = arrow.label
     if words:
-        label = tag("text", short(row.carries, 17), x=x, y=y - 4, text_anchor="middle", class_="flow-label")
+        brief = row.carries if len(row.carries) <= 15 else row.carries.split(" · ")[-1].split(", ")[0]
+        label = tag("text", short(brief, 15), x=x, y=y - 4, text_anchor="middle", class_="flow-label")
         return tag("g", hint, line, label)
     chip = tag("rect", x=x - 12, y=y - 7, width=20, height=14, rx=7, class_=f"chip stroke-{row.tone}")
     return tag("g", hint, line, chip, tag("text", str(row.number), x=x - 2, y=y + 3.6, text_anchor="middle", class_="chip-text"))
@@ -162,12 +171,12 @@ def _box(box: Box, element: Any, tone: str, principal: bool) -> Markup:
     middle = box.x + box.w / 2
     kind = (element.kind or "kind not stated").replace("_", " ")
     shape = tag(
-        "rect", x=box.x, y=box.y, width=box.w, height=box.h, rx=box.h / 2 if principal and box.h < 80 else 6,
+        "rect", x=box.x, y=box.y, width=box.w, height=box.h, rx=min(28.0, box.h / 2) if principal else 6,
         class_=f"{'principal' if principal else 'component'} stroke-{tone}",
     )  # fmt: skip
     hint = tag("title", f"{box.id}: {kind}" + ("" if principal else f" ({TONES[tone]})"))
-    name = tag("text", short(box.id, 19), x=middle, y=box.y + box.h / 2 - 2, text_anchor="middle", class_="box-name")
-    under = tag("text", short(kind, 24), x=middle, y=box.y + box.h / 2 + 13, text_anchor="middle", class_="box-kind")
+    name = tag("text", short(box.id, 16), x=middle, y=box.y + box.h / 2 - 2, text_anchor="middle", class_="box-name")
+    under = tag("text", short(kind, 20), x=middle, y=box.y + box.h / 2 + 13, text_anchor="middle", class_="box-kind")
     parts = [hint, shape, name, under]
     if tone != "none" and not principal:
         mark = glyph(tone)

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
-from ..core.entities import Truth, field_key
+from ..core.entities import Truth
 from ..core.evidence import Evidence, Status
-from ..core.finding import Assessment, Finding
+from ..core.finding import SEVERITIES, Assessment, Finding
+from ..core.shape import field_key
 from .personal import hidden
 from .samples import Sample, samples
-from .words import clean, cost_brief, evidence_id, look, said, sentence, tally
+from .words import BUCKETS, clean, cost_brief, count_of, evidence_id, look, said, sentence, tally
 
 DECISIONS = 10
 _FIX = ("critical", "high")
@@ -112,6 +113,26 @@ def view(assessment: Assessment, key: str, show_personal: bool = False, limits: 
         coverage=_coverage(shown), hidden=hide,
         left_out={name: max(0, len(items) - most) for name, (items, most) in lists.items()},
     )  # fmt: skip
+
+
+def title(views: Sequence[View]) -> str:
+    names = [clean(v.assessment.name) for v in views]
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "") if names else "Nothing was assessed"
+
+
+def opening(views: Sequence[View]) -> str:
+    """What was done and how it came out, in counts."""
+    total = {name: sum(v.counts[name] for v in views) for name in ("derived", *BUCKETS.values())}
+    systems = count_of(len(views), "system")
+    parts = ", ".join(f"{n} {name}" for name, n in total.items() if name != "derived" and n)
+    return f"{systems} described as deployed. {count_of(total['derived'], 'threat')} derived" + (f": {parts}." if parts else ".")
+
+
+def leading(views: Sequence[View], most: int = 3) -> tuple[tuple[View, Shown], ...]:
+    """The broken findings to read first, over all systems: by severity, then by the order of their own system."""
+    found = [(v, s) for v in views for s in v.shown if s.finding.status is Status.BROKEN]
+    found.sort(key=lambda pair: (SEVERITIES.index(pair[1].finding.severity), -pair[1].finding.impact))
+    return tuple(found[:most])
 
 
 def _shown(finding: Finding, assessment: Assessment, anchor: str, hide: bool, limits: Limits) -> Shown:
@@ -275,26 +296,39 @@ def hardening(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], tuple
     Takes `x_before`/`x_after` pairs as well as records under `before` and `after`; each becomes one cell "a → b".
     """
     flat = [_pairs(row) for row in rows]
-    head = tuple(dict.fromkeys(key for row in flat for key in row))
+    head = tuple(dict.fromkeys(key for row in flat for key, text in row.items() if text))
     return tuple(clean(key).replace("_", " ") for key in head), tuple(tuple(row.get(key, "") for key in head) for row in flat)
 
 
 def _pairs(row: Mapping[str, Any]) -> dict[str, str]:
     flat: dict[str, Any] = {}
     for key, value in row.items():
+        if key == "changes":
+            value = ";\n".join(_change(change) for change in value)
         nested = isinstance(value, Mapping) and key in ("before", "after")
         flat |= {f"{inner}_{key}": v for inner, v in value.items()} if nested else {key: value}
     found: dict[str, str] = {}
     for key, value in flat.items():
         name = key.removesuffix("_before").removesuffix("_after")
         if f"{name}_before" in flat and f"{name}_after" in flat:
-            found[name] = f"{_number(flat[f'{name}_before'])} → {_number(flat[f'{name}_after'])}"
+            found[name] = " → ".join(_number(name, flat[f"{name}_{when}"]) for when in ("before", "after"))
         else:
-            found[key] = _number(value)
+            found[key] = _number(key, value)
     return found
 
 
-def _number(value: Any) -> str:
+def _change(change: Mapping[str, Any]) -> str:
+    """What a control did to one threat: status and cost, before and after."""
+    sides = []
+    for when in ("before", "after"):
+        cost = change.get(f"cost_{when}")
+        sides.append(f"{said(change.get(when, ''))}{f' ({said(cost)})' if cost else ''}")
+    return f"{clean(change.get('threat', ''))}: {' → '.join(sides)}"
+
+
+def _number(key: str, value: Any) -> str:
     if value is None:
         return "not shown"
+    if isinstance(value, float) and 0 <= value <= 1 and any(word in key for word in ("rate", "accuracy", "rejected", "share")):
+        return f"{100 * value:.1f} %"
     return f"{value:.4g}" if isinstance(value, float) else said(value)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from ..core.entities import Truth
 from ..core.evidence import Cost, Evidence, Status
 from ..core.finding import Finding
 
-EVIDENCE_ID = re.compile(r"\bE-[0-9a-f]{10}\b")
+EVIDENCE_ID = re.compile(r"\bE[0-9a-f]{10}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def tally(findings: Iterable[Finding]) -> dict[str, int]:
 
 def evidence_id(evidence: Evidence) -> str:
     """A short name of the evidence: the start of its digest, so it repeats when the measurement does."""
-    return f"E-{evidence.digest()[:10]}"
+    return f"E{evidence.digest()[:10]}"
 
 
 def is_share(evidence: Evidence) -> bool:
@@ -156,6 +156,15 @@ def cost_brief(cost: Cost | None) -> str:
     if cost.queries == 0 and cost.gradients is not None:
         return f"0 queries, {count_of(cost.gradients, 'own call')}"
     return str(cost)
+
+
+def access_words(may: Sequence[str]) -> str:
+    """The strongest access in words."""
+    strongest = {
+        "gradient": "holds the model (white box)", "artifact": "holds the model file", "logit": "sees raw scores",
+        "score": "sees scores", "label": "sees labels only", "submit": "only sends inputs",
+    }  # fmt: skip
+    return next((text for name, text in strongest.items() if name in may), ", ".join(map(clean, may)) or "has no access")
 
 
 def origin(system: Any, principal: str) -> str:

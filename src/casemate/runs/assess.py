@@ -20,7 +20,7 @@ from ..core.target import take, to_numpy
 from ..store.cells import Store
 from ..threats.derive import Derivation, derive
 from ..threats.load import load
-from .bench import Bench, open_bench
+from .bench import Bench, deployed_services, open_bench
 from .engine import Show, Work, run_cells
 from .findings import collect, evidence_of
 from .plan import Plan, plan, profile
@@ -56,21 +56,29 @@ class Prepared:
         return sum(p.calls * self.row_seconds.get(c, 0.0) for c, p in self.plans.items())
 
 
-def prepare(path: str | Path | System, *, budget: str = "standard", seed: int = 0) -> Prepared:
-    """Load, derive, bind, look at what the target shows, and plan. Asks the target for a handful of rows, no more."""
+def prepare(path: str | Path | System, *, budget: str = "standard", seed: int = 0, look: bool = True) -> Prepared:
+    """Load, derive, bind, look at what the target shows, and plan.
+
+    Asks the target for a handful of rows, no more; with ``look=False`` nothing at all is sent to a URL.
+    """
     system = path if isinstance(path, System) else load(path)
     chosen, deadline = profile(budget)
     derivation = derive(system)
     names = sorted({t.target for t in derivation.threats} | {b.component for b in system.target})
     benches = {name: open_bench(system, name) for name in names}
     conflicts: list[str] = []
-    for name, bench in benches.items():
-        system, found = _measured(system, name, bench)
-        conflicts += found
-    if conflicts:
+    for name in names:
+        if look:
+            benches[name], found = _looked_at(benches[name], name)
+            conflicts += found
+            if benches[name].system is not system:
+                output = benches[name].system.fact(f"{name}.model.output")
+                system = system.replace_fact(output.path, output.value, "measured")
+    if any(bench.system is not system for bench in benches.values()):
         derivation = derive(system)
-        benches = {name: replace(b, system=system) for name, b in benches.items()}
-    clean, row_seconds = {}, {}
+        benches = {name: replace(bench, system=system) for name, bench in benches.items()}
+    clean: dict[str, float] = {}
+    row_seconds: dict[str, float] = {}
     for name, bench in benches.items():
         numbers = clean_numbers(bench)
         row_seconds[name] = numbers.pop("row_seconds", 0.0)
@@ -86,39 +94,28 @@ def prepare(path: str | Path | System, *, budget: str = "standard", seed: int = 
 
 def open_described(path: str, component: str) -> Bench:
     """One component of a description, as a worker process needs it: measured facts applied."""
-    system = load(path)
-    bench = open_bench(system, component)
-    system, _ = _measured(system, component, bench)
-    return replace(bench, system=system)
+    return _looked_at(open_bench(load(path), component), component)[0]
 
 
-def _measured(system: System, name: str, bench: Bench) -> tuple[System, list[str]]:
-    """What the target shows beats what the description says: a loud conflict, and the measured fact wins."""
-    part = system.component(name)
-    if bench.target is None or bench.data is None or part.model is None or part.model.output is None:
-        return system, []
-    if bench.system.binding(name) and (bench.system.binding(name).url):  # type: ignore[union-attr]
-        return system, []  # a remote endpoint is not probed outside the plan's own queries
-    from ..core.oracle import Endpoint
+def _looked_at(bench: Bench, name: str) -> tuple[Bench, list[str]]:
+    """What the target shows beats what the description says: a loud conflict, and the measured fact wins.
+
+    Only a target that answers for itself (a callable, a URL) can contradict its description. Of a bare model the deployed
+    output is what the description says, and the service controls make it so.
+    """
+    model = getattr(bench.target, "model", None)
+    if bench.target is None or bench.data is None or not getattr(model, "endpoint", False):
+        return bench, []
     from ..targets.conflict import conflicts, shown
 
-    few = take(bench.data.x, np.arange(min(4, len(bench.data.y))))
-    facts = shown(_Shown(Endpoint(bench.target, bench.services)), few)
-    messages = conflicts(part.model.output, part.model.precision_digits, facts)
-    if messages:
-        system = system.replace_fact(f"{name}.model.output", facts.output, "measured")
-    return system, [f"{name}: {message}" for message in messages]
-
-
-class _Shown:
-    """A target as its endpoint lets it out, for `shown`."""
-
-    def __init__(self, endpoint: Any) -> None:
-        self._endpoint = endpoint
-        self.name, self.classes, self.random = endpoint.target.name, endpoint.target.classes, endpoint.target.random
-
-    def respond(self, x: Any, *, rows: Any = None, draw: int = 0) -> Any:
-        return self._endpoint.decide(x, rows, draw)
+    stated = bench.system.component(name).model
+    measured = shown(bench.target, take(bench.data.x, np.arange(min(4, len(bench.data.y)))), singles=0)
+    said = (stated.output if stated else None) or "unknown"
+    messages = conflicts(said, stated.precision_digits if stated else None, measured)
+    if not messages and said != "unknown":
+        return bench, []
+    system = bench.system.replace_fact(f"{name}.model.output", measured.level, "measured")
+    return replace(bench, system=system, services=deployed_services(system, name)), [f"{name}: {m}" for m in messages]
 
 
 def clean_numbers(bench: Bench, most: int = 500) -> dict[str, float]:

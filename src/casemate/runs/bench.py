@@ -162,11 +162,31 @@ def _target(binding: Binding, load: _Loader) -> Target | None:
     from ..targets.wrap import wrap
 
     if binding.url:
-        from ..targets.http import from_binding
-
-        return from_binding(binding)
+        return _remote(binding)
     made = load("factory", binding.factory)
     return None if made is None else wrap(made)
+
+
+def _remote(binding: Binding) -> Target:
+    """The HTTP target of a binding. Only the URL's own host is asked, within the stated cap and pace."""
+    from ..targets.http import HttpTarget
+    from ..targets.pipeline import Pipeline
+
+    if binding.query_cap is None or binding.pace_per_s is None:
+        raise UsageError(f"target.url of {binding.component!r} needs query_cap and pace_per_s: how much may be sent, how fast")
+    options: dict[str, Any] = dict(binding.shape)
+    if binding.token_env:
+        options["headers_from_env"] = {"Authorization": f"Bearer ${binding.token_env}"}
+    if binding.timeout_s is not None:
+        options["timeout_s"] = binding.timeout_s
+    try:
+        model = HttpTarget(
+            url=str(binding.url), query_cap=binding.query_cap, pace_per_s=binding.pace_per_s,
+            protocol=binding.protocol or "json", name=binding.component, **options,
+        )  # fmt: skip
+    except TypeError as error:
+        raise UsageError(f"target.shape of {binding.component!r}: {error}") from error
+    return Pipeline(model=model)
 
 
 def _holdout(made: Any, component: str) -> Holdout | None:

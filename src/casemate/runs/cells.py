@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.adversary import Need
 from ..core.attack import attacks
 from ..core.case import AnyCase, Copy, Evade, Holdout, Infer, Poison, Smuggle, Stall
 from ..core.constraint import Ball
@@ -67,7 +68,7 @@ def setting_of(bench: Bench, cell: Cell) -> Setting:
 def case_of(bench: Bench, cell: Cell) -> AnyCase:
     """The case of a cell. Hidden truth goes in here, and the driver takes it out again before the attack sees it."""
     if cell.case == "smuggle":
-        return Smuggle(artifact=bench.artifact, pinned=bench.pinned, facts=_facts(bench))
+        return Smuggle(artifact=bench.artifact, pinned=bench.pinned, facts=_facts(bench, cell))
     data = bench.data
     if data is None:
         raise RunError(f"{cell.label}: no data is bound")
@@ -83,7 +84,8 @@ def case_of(bench: Bench, cell: Cell) -> AnyCase:
         half = count(data.x) // 2
         pool, rest = rows_of(data, half), rows_of(data, count(data.x), half)
         queries = cell.adversary.budget.queries
-        asks = min(2000, queries if queries is not None else 2000)
+        asks = int(cell.params["asks"])
+        asks = asks if queries is None else min(asks, queries)
         return Copy(pool=take(data.x, pool), queries=asks, truth=Holdout(x=take(data.x, rest), y=take(data.y, rest)))
     if bench.recipe is None:
         raise RunError(f"{cell.label}: no recipe is bound")
@@ -112,7 +114,7 @@ def _stack(a: Any, b: Any) -> Any:
     return np.concatenate([to_numpy(a), to_numpy(b)])
 
 
-def _facts(bench: Bench) -> dict[str, str]:
+def _facts(bench: Bench, cell: Cell) -> dict[str, str]:
     """The stated facts that supply checks rest on, by path below the component."""
     paths = (
         "endpoint.auth", "endpoint.admin_exposed", "artifact.format", "artifact.signed", "artifact.tag_mutable",
@@ -122,6 +124,7 @@ def _facts(bench: Bench) -> dict[str, str]:
     for path in paths:
         fact = bench.system.fact(f"{bench.component}.{path}")
         found[path] = str(getattr(fact.value, "value", fact.value))
+    found["access.read_binary"] = "yes" if Need.ARTIFACT in cell.adversary.may else "no"
     return found
 
 

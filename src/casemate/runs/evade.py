@@ -135,9 +135,9 @@ def _claims(case: Evade, right: NDArray[np.bool_], trace: Trace | None) -> Any:
         frame.iloc[np.flatnonzero(right)] = trace.x
         return frame
     x = to_numpy(trace.x)
-    claims = np.array(to_numpy(case.x), dtype=x.dtype)
-    claims[right] = x
-    return claims
+    whole = np.array(to_numpy(case.x), dtype=x.dtype)
+    whole[right] = x
+    return whole
 
 
 def noise_rate(case: Evade, setting: Setting, draws: int = 8) -> tuple[int, int]:

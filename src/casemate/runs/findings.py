@@ -14,6 +14,7 @@ from ..core.evidence import Check, Cost, Evidence, Status, Verdict
 from ..core.finding import SEVERITIES, Finding, severity
 from ..core.system import System
 from ..judges.statistics import clopper_pearson
+from ..threats.taxonomy import full_name
 from .api import evade_evidence
 from .bench import Bench
 from .cells import attack_of, case_of, error_of, setting_of
@@ -186,7 +187,7 @@ def _finding(threat: Any, system: System, evidence: dict[str, Evidence], unteste
 def _mappings(references: Iterable[Any]) -> dict[str, Any]:
     found: dict[str, list[str]] = {}
     for reference in references:
-        found.setdefault(reference.framework, []).append(f"{reference.id} {reference.name}".strip())
+        found.setdefault(reference.taxonomy, []).append(f"{reference.id} {full_name(reference)} ({reference.release})")
     return found
 
 
@@ -199,6 +200,8 @@ def _decisive(evidence: Evidence) -> tuple[Any, ...]:
 
 def _status(threat: Any, own: Sequence[Evidence], untested: Sequence[Cut]) -> tuple[Status, str]:
     why = [f"{attack}: {reason}" for id, attack, reason in untested if id == threat.id]
+    if not own and why and all("dominated by" in reason for reason in why):
+        return Status.NOT_APPLICABLE, "; ".join(why)
     if not own:
         return Status.UNTESTED, "; ".join(why) or "no test fits this kind of input"
     verdicts = {e.verdict for e in own}

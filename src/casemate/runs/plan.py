@@ -34,6 +34,8 @@ class Profile:
         seeds: Training seeds of poisoning.
         members: Candidates of each kind for membership.
         flood: Rows a flood sends.
+        asks: Most queries of an extraction.
+        curve_rows: Rows of each further point of the security curve.
     """
 
     name: str
@@ -43,11 +45,12 @@ class Profile:
     seeds: int = 3
     members: int = 400
     flood: int = 5000
+    asks: int = 1000
     curve_rows: int = 50
 
 
 QUICK = Profile(
-    name="quick", rows=30, queries_per_row=150, seeds=1, members=200, flood=2000, curve_rows=20,
+    name="quick", rows=30, queries_per_row=150, seeds=1, members=200, flood=2000, asks=300, curve_rows=20,
     params={
         "evasion.pgd": {"steps": 20}, "evasion.apgd_ce": {"steps": 30}, "evasion.square": {"steps": 150},
     },
@@ -180,6 +183,8 @@ def _why_not(info: Any, bench: Bench, adversary: Adversary) -> str | None:
         return None
     if bench.target is None:
         return "no target is bound to the description"
+    if info.case == "copy" and Need.ARTIFACT in adversary.may:
+        return "dominated by EX-02: whoever holds the model need not copy it"
     missing = info.needs & ~adversary.may
     if missing:
         return f"needs {', '.join(missing.names)}, which {adversary.name} does not hold"
@@ -244,7 +249,7 @@ def _cell(
     group = f"{bench.component}/{info.id}/{adversary.name}" + (f"/x{scale:g}" if scale != 1 else "")
     each = _calls(attack, adversary)
     size = max(1, span[1] - span[0])
-    wide = {"seeds": chosen.seeds, "members": chosen.members, "flood": chosen.flood} if info.case != "evade" else {}
+    wide = {"seeds": chosen.seeds, "members": chosen.members, "flood": chosen.flood, "asks": chosen.asks} if info.case != "evade" else {}
     cell = Cell(
         key=None, label=f"{group}/{span[0]}-{span[1]}", component=bench.component, attack=info.id,
         params=params | wide, adversary=adversary, case=info.case, rows=span, scale=scale, seed=seed,

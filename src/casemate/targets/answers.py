@@ -28,10 +28,12 @@ def class_values(classes: int | Sequence[Any] | None) -> tuple[int | None, tuple
     if isinstance(classes, int | np.integer):
         size, values = int(classes), ()
     else:
-        values = tuple(np.asarray(classes).tolist() if hasattr(classes, "dtype") else classes)  # type: ignore[assignment]
+        values = tuple(np.asarray(classes).tolist() if hasattr(classes, "dtype") else classes)
         size = len(values)
     if size < 2 or len(set(values)) != len(values):
-        raise BadInput(f"classes={classes!r} is not allowed; give a number of at least 2, or at least two different values")
+        raise BadInput(
+            f"classes={classes!r} is not allowed; give a number of at least 2, or at least two different values"
+        )
     return size, values
 
 
@@ -63,7 +65,9 @@ def indices(name: str, answers: Any, classes: int | None, values: tuple[Any, ...
     labels = labels.astype(np.int64)
     if len(labels) and (labels.min() < REJECT or (classes is not None and labels.max() >= classes)):
         allowed = "0, 1, ..." if classes is None else f"0..{classes - 1}"
-        raise TargetFailed(f"{name} answered labels {labels.min()}..{labels.max()}; allowed are {allowed} and {REJECT} (reject)")
+        raise TargetFailed(
+            f"{name} answered labels {labels.min()}..{labels.max()}; allowed are {allowed} and {REJECT} (reject)"
+        )
     return labels
 
 
@@ -107,6 +111,11 @@ def softmax(logits: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(shifted / shifted.sum(1, keepdims=True))
 
 
+def words(values: tuple[Any, ...], labels: Any) -> NDArray[Any]:
+    """Class values ``(n,)`` of labels ``(n,)``; None for a reject."""
+    return np.array([None if i < 0 else values[i] for i in np.asarray(labels).tolist()], dtype=object)
+
+
 def same_length(name: str, rows: int, *parts: Any) -> None:
     """Refuse an answer that is longer or shorter than the question."""
     for part in parts:
@@ -134,4 +143,6 @@ def _column(name: str, answers: Any) -> NDArray[Any]:
 def _finite(name: str, array: NDArray[Any]) -> None:
     bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(1))
     if len(bad):
-        raise TargetFailed(f"{name} answered numbers that are not finite in {len(bad)} of {len(array)} rows (first: row {bad[0]})")
+        raise TargetFailed(
+            f"{name} answered numbers that are not finite in {len(bad)} of {len(array)} rows (first: row {bad[0]})"
+        )

@@ -8,7 +8,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..core.adversary import Need
 from ..core.errors import BadInput, CasemateError, TargetFailed
 from ..core.target import Response, count, take, to_numpy
-from .answers import brief, class_values, indices, same_length, scored
+from .answers import brief, class_values, indices, same_length, scored, words
 from .identity import digest
 from .pipeline import source_of
 
@@ -31,9 +31,9 @@ class Function:
 
     Args:
         function: ``rows -> answers``, one answer for each row; with ``batched=False``, ``row -> answer``.
-        output: What it answers: ``labels`` (indices, or values of `classes`; None where it does not decide), ``scores`` or
-            ``logits`` ``(n, k)``, or ``both``: a pair of labels and scores. Labels that are not whole numbers are a
-            regression.
+        output: What it answers: ``labels`` (indices, or values of `classes`; None where it does not decide), ``scores``
+            or ``logits`` ``(n, k)``, or ``both``: a pair of labels and scores. Labels that are floats, with no
+            `classes`, are a regression.
         classes: How many classes, or their values in index order. Needed where labels are words.
         batched: Whether it takes many rows at once.
         version: The user's own version, part of its identity: change it when what the function calls changes.
@@ -58,6 +58,7 @@ class Function:
     probes: Any = ()
     random: bool = False
     offers: Need = field(init=False, default=Need.LABEL | Need.ARTIFACT)
+    endpoint: ClassVar[bool] = True  # what it answers is what is deployed: compared with the description
     values: tuple[Any, ...] = field(init=False, default=())
     _seen: str | None = field(init=False, repr=False, default=None)
 
@@ -67,7 +68,9 @@ class Function:
         if self.output not in ("labels", "scores", "logits", "both"):
             raise BadInput(f"output={self.output!r} is not allowed; give 'labels', 'scores', 'logits' or 'both'")
         if self.timeout_s is not None and not self.timeout_s > 0:
-            raise BadInput(f"timeout_s={self.timeout_s!r} is not allowed; give seconds above 0, or None to wait for ever")
+            raise BadInput(
+                f"timeout_s={self.timeout_s!r} is not allowed; give seconds above 0, or None to wait for ever"
+            )
         if count(self.probes) > MOST_PROBES:
             raise BadInput(f"{count(self.probes)} probes are too many; give at most {MOST_PROBES} rows")
         size, values = class_values(self.classes)
@@ -93,7 +96,7 @@ class Function:
         rows = count(x)
         with self._asking(x) as answers:
             found = list(answers)
-        labels, numbers = self._split(found[0] if self.batched else found)
+        labels, numbers = _split(self, found[0] if self.batched else found)
         label = None if labels is None else indices(self.name, labels, self.classes, self.values)
         if numbers is None:
             assert label is not None
@@ -101,13 +104,15 @@ class Function:
             response = Response(label, None, value)
         else:
             same_length(self.name, rows, numbers)
-            response = scored(self.name, numbers, "logits" if self.output == "logits" else "scores", self.classes, label)
+            response = scored(
+                self.name, numbers, "logits" if self.output == "logits" else "scores", self.classes, label
+            )
         same_length(self.name, rows, response.label, response.scores, response.logits)
         return response
 
     def decided(self, labels: Any) -> NDArray[Any]:
         """The function's own words ``(n,)`` for labels ``(n,)``; None for a reject."""
-        return np.array([None if i < 0 else self.values[i] for i in np.asarray(labels).tolist()], dtype=object)
+        return words(self.values, labels)
 
     def label(self, y: Any) -> NDArray[np.int64]:
         """Labels ``(n,)``, int64, of class values ``(n,)``."""
@@ -157,22 +162,25 @@ class Function:
         where = f"in a batch of {rows} rows" if self.batched else f"on row {place} of {rows}"
         raise TargetFailed(f"{self.name} raised {where}: {brief(answer.error)}") from answer.error
 
-    def _split(self, found: Any) -> tuple[Any, Any]:
-        """The labels and the numbers of an answer, as far as `output` says there are any."""
-        if self.output != "both":
-            return (found, None) if self.output == "labels" else (None, found)
-        try:
-            if self.batched:
-                labels, numbers = found
-                return labels, numbers
-            return [label for label, _ in found], [numbers for _, numbers in found]
-        except (TypeError, ValueError):
-            raise TargetFailed(f"{self.name}: output='both' needs a pair (labels, scores); got {type(found).__name__}") from None
-
     def _answers_to_probes(self) -> str:
         response = self.forward(self.prepare(self.probes))
         parts = [response.label, response.scores, response.logits]
         return hashlib.sha256(repr([None if p is None else p.tolist() for p in parts]).encode()).hexdigest()
+
+
+def _split(target: Function, found: Any) -> tuple[Any, Any]:
+    """The labels and the numbers of an answer, as far as `output` says there are any."""
+    if target.output != "both":
+        return (found, None) if target.output == "labels" else (None, found)
+    try:
+        if target.batched:
+            labels, numbers = found
+            return labels, numbers
+        return [label for label, _ in found], [numbers for _, numbers in found]
+    except (TypeError, ValueError):
+        raise TargetFailed(
+            f"{target.name}: output='both' needs a pair (labels, scores); got {type(found).__name__}"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +195,9 @@ def _attempt(function: Callable[[Any], Any], x: Any) -> Any:
         return _Raised(error)
 
 
-def _work(rows: Sequence[tuple[Callable[[Any], Any], Any]], left: queue.SimpleQueue[Any], stop: threading.Event) -> None:
+def _work(
+    rows: Sequence[tuple[Callable[[Any], Any], Any]], left: queue.SimpleQueue[Any], stop: threading.Event
+) -> None:
     for function, x in rows:
         if stop.is_set():
             return

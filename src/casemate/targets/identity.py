@@ -1,7 +1,7 @@
 """A content hash of a fitted object, without pickling it.
 
-Objects are walked: parameters and fitted attributes, arrays by their bytes, functions by their source and what they close
-over. What hides its state (a lock, a handle into a C library) cannot be hashed, and is said so.
+Objects are walked: parameters and fitted attributes, arrays by their bytes, functions by their source and what they
+close over. What hides its state (a lock, a handle into a C library) cannot be hashed, and is said so.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def digest(value: Any, *, strict: bool = True) -> str | None:
 
     Args:
         value: Anything made of numbers, arrays, frames, containers, functions and objects with attributes.
-        strict: None where some part cannot be hashed. Otherwise that part counts by the name of its type, so the hash is
-            always there but may miss a change.
+        strict: None where some part cannot be hashed. Otherwise that part counts by the name of its type, so the hash
+            is always there but may miss a change.
     """
     try:
         return _Walk(strict).of(value).hex()
@@ -74,7 +74,10 @@ class _Walk:
             return _hash("bytes", bytes(value))
         if isinstance(value, type | np.dtype | re.Pattern | os.PathLike | enum.Enum | slice | range | types.ModuleType):
             name = f"{value.__module__}.{value.__qualname__}" if isinstance(value, type) else str(value)
-            return _hash("name", getattr(value, "__name__", name).encode() if isinstance(value, types.ModuleType) else name.encode())
+            return _hash(
+                "name",
+                getattr(value, "__name__", name).encode() if isinstance(value, types.ModuleType) else name.encode(),
+            )
         if isinstance(value, np.random.RandomState):
             return _hash("random", self.of(value.get_state(legacy=False)))
         if isinstance(value, np.random.Generator):
@@ -105,12 +108,15 @@ class _Walk:
             return _hash("partial", *map(self.of, (value.func, value.args, value.keywords)))
         if isinstance(value, types.MethodType):
             return _hash("method", self.of(value.__func__), self.of(value.__self__))
-        name = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', getattr(value, '__name__', ''))}".encode()
+        own = getattr(value, "__qualname__", getattr(value, "__name__", ""))
+        name = f"{getattr(value, '__module__', '')}.{own}".encode()
         if not isinstance(value, types.FunctionType):  # builtins and ufuncs: their name is all there is
             owner = getattr(value, "__self__", None)
             return _hash("builtin", name, b"" if isinstance(owner, types.ModuleType) else self.of(owner))
         cells = [self.of(_content(cell)) for cell in value.__closure__ or ()]
-        return _hash("function", name, self._body(value), self.of(value.__defaults__), self.of(value.__kwdefaults__), *cells)
+        return _hash(
+            "function", name, self._body(value), self.of(value.__defaults__), self.of(value.__kwdefaults__), *cells
+        )
 
     def _body(self, function: types.FunctionType) -> bytes:
         try:
@@ -131,7 +137,7 @@ class _Walk:
 
 def _state(value: Any) -> Any:
     """All that an object holds: what it would hand to a copy of itself, or its attributes."""
-    kind = type(value)
+    kind: Any = type(value)
     try:
         if kind.__getstate__ is not object.__getstate__:
             return value.__getstate__()

@@ -1,10 +1,12 @@
 """An ONNX file as a model, run by ONNX Runtime. No gradient.
 
-The file is read once: what is hashed is what runs. Weights kept outside the file must lie in its folder and are hashed too.
+The file is read once: what is hashed is what runs. Weights kept outside the file must lie in its folder and are hashed
+too.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Sequence
@@ -37,7 +39,6 @@ class OnnxModel:
 
     session: Any = field(repr=False)
     name: str
-    digest: str
     facts: graph.Facts = field(repr=False)
     input: str | None
     output: Output
@@ -63,35 +64,33 @@ class OnnxModel:
         """Open a model file.
 
         Args:
-            path: The file. Never unpickled; custom operators are not loaded.
-            name: Shown in reports and messages; by default the file's name.
+            path: The file. Custom operators are not loaded.
+            name: By default the file's name.
             providers: ONNX Runtime execution providers, in order of preference.
             input: The input that takes the rows, where there is more than one. A frame feeds inputs by column name.
-            output: What the model returns. ``auto`` looks at how it ends: a softmax, a sigmoid or a list of classes means
-                scores, anything else logits. ``labels`` shows no more than the label.
+            output: What it returns. ``auto`` looks at how the graph ends: a softmax, a sigmoid or a list of classes
+                means scores, anything else logits. ``labels`` shows no more than the label.
             output_name: The output to read, where the first numeric one is not meant.
             classes: How many, or their values in index order, where the file does not say.
             threads: Threads within one operator; one repeats exactly.
             version: The user's own version, part of its identity.
 
         Raises:
-            BadInput: No such file, not ONNX, an operator ONNX Runtime does not know, external data outside its folder, or
-                inputs and outputs that cannot be told apart.
-            MissingExtra: onnxruntime or onnx is not installed.
+            BadInput: No such file, not ONNX, unknown operators, external data outside its folder, or inputs and
+                outputs that cannot be told apart. MissingExtra: onnxruntime or onnx is not installed.
         """
         path = Path(path)
         name = name or path.stem
-        runtime = need("onnxruntime", "onnx", "an ONNX target")
         facts = graph.read(path)
-        session = _session(runtime, path, facts, providers, threads)
         label_output, score_output = _outputs(name, facts, output, output_name)
         size, values = class_values(classes if classes is not None else facts.classes)
         if score_output is not None and size is None:
             size = facts.width(score_output)
         kind: Output = "labels" if score_output is None else facts.kind(score_output) if output == "auto" else output
         return OnnxModel(
-            session=session, name=name, digest=facts.digest, facts=facts, input=_input(name, facts, input), output=kind,
-            label_output=label_output, score_output=score_output, classes=size, values=values, version=version,
+            session=_session(path, facts, providers, threads), name=name, facts=dataclasses.replace(facts, content=b""),
+            input=_input(name, facts, input), output=kind, label_output=label_output, score_output=score_output,
+            classes=size, values=values, version=version,
         )  # fmt: skip
 
     @property
@@ -127,7 +126,7 @@ class OnnxModel:
 
     def fingerprint(self) -> str:
         """The bytes of the file and of its external data, and how they are read."""
-        parts = (self.digest, self.input, self.output, self.label_output, self.score_output, self.values, self.version)
+        parts = (self.facts.digest, self.input, self.output, self.label_output, self.score_output, self.values, self.version)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def state(self) -> str:
@@ -142,25 +141,11 @@ class OnnxModel:
             columns = x.columns if hasattr(x, "iloc") else ()
             missing = [name for name in self.facts.inputs if name not in columns]
             if missing:
-                raise BadInput(f"{self.name} takes one input for each column; give a frame with: {', '.join(missing[:8])}")
-            return {n: self._typed(n, x[n].to_numpy().reshape(-1, 1)) for n in self.facts.inputs}
-        return {self.input: self._typed(self.input, x.to_numpy() if hasattr(x, "iloc") else np.asarray(x))}
-
-    def _typed(self, name: str, x: NDArray[Any]) -> NDArray[Any]:
-        entry = self.facts.inputs[name]
-        kind = _TYPES.get(entry.type)
-        if kind is None:
-            raise BadInput(f"{self.name}: input {name!r} is a {entry.type}, which cannot be fed from here")
-        fits = len(entry.shape) == x.ndim and all(
-            not isinstance(want, int) or want == got for want, got in zip(entry.shape[1:], x.shape[1:], strict=True)
-        )
-        if entry.shape and not fits:
-            want = ", ".join(str(size) if isinstance(size, int) else "?" for size in entry.shape[1:])
-            raise BadInput(f"{self.name}: input {name!r} takes shape (n, {want}); got {x.shape}")
-        try:
-            return np.ascontiguousarray(x, dtype=kind)
-        except (ValueError, TypeError):
-            raise BadInput(f"{self.name}: input {name!r} takes {entry.type}; got {x.dtype}") from None
+                raise BadInput(
+                    f"{self.name} takes one input for each column; give a frame with: {', '.join(missing[:8])}"
+                )
+            return {n: _typed(self, n, x[n].to_numpy().reshape(-1, 1)) for n in self.facts.inputs}
+        return {self.input: _typed(self, self.input, x.to_numpy() if hasattr(x, "iloc") else np.asarray(x))}
 
     def _run(self, wanted: list[str], feeds: dict[str, NDArray[Any]], rows: int) -> list[Any]:
         batch = self.facts.inputs[next(iter(feeds))].shape[:1]
@@ -183,16 +168,38 @@ class OnnxModel:
         return np.array([[row[key] for key in keys] for row in found], np.float32)
 
 
-def _session(runtime: Any, path: Path, facts: graph.Facts, providers: Sequence[str], threads: int) -> Any:
+def _typed(model: OnnxModel, name: str, x: NDArray[Any]) -> NDArray[Any]:
+    entry = model.facts.inputs[name]
+    kind = _TYPES.get(entry.type)
+    if kind is None:
+        raise BadInput(f"{model.name}: input {name!r} is a {entry.type}, which cannot be fed from here")
+    fits = len(entry.shape) == x.ndim and all(
+        not isinstance(want, int) or want == got for want, got in zip(entry.shape[1:], x.shape[1:], strict=True)
+    )
+    if entry.shape and not fits:
+        want = ", ".join(str(size) if isinstance(size, int) else "?" for size in entry.shape[1:])
+        raise BadInput(f"{model.name}: input {name!r} takes shape (n, {want}); got {x.shape}")
+    try:
+        return np.ascontiguousarray(x, dtype=kind)
+    except (ValueError, TypeError):
+        raise BadInput(f"{model.name}: input {name!r} takes {entry.type}; got {x.dtype}") from None
+
+
+def _session(path: Path, facts: graph.Facts, providers: Sequence[str], threads: int) -> Any:
+    runtime = need("onnxruntime", "onnx", "an ONNX target")
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     unknown = [p for p in providers if p not in runtime.get_available_providers()]
     if unknown:
-        raise BadInput(f"providers={unknown} are not available; this onnxruntime has: {runtime.get_available_providers()}")
+        raise BadInput(
+            f"providers={unknown} are not available; this onnxruntime has: {runtime.get_available_providers()}"
+        )
     try:
         # External data is found relative to the path; without any, the very bytes that were hashed are run.
-        return runtime.InferenceSession(str(path) if facts.external else facts.content, options, providers=list(providers))
+        return runtime.InferenceSession(
+            str(path) if facts.external else facts.content, options, providers=list(providers)
+        )
     except Exception as error:
         raise BadInput(f"{path}: ONNX Runtime cannot run this model: {brief(error)}") from None
 
@@ -201,7 +208,9 @@ def _input(name: str, facts: graph.Facts, wanted: str | None) -> str | None:
     if wanted is not None and wanted not in facts.inputs:
         raise BadInput(f"{name} has no input {wanted!r}; it has: {', '.join(facts.inputs)}")
     if wanted is not None and len(facts.inputs) > 1:
-        raise BadInput(f"{name} also needs {', '.join(i for i in facts.inputs if i != wanted)}; give a frame with all of them")
+        raise BadInput(
+            f"{name} also needs {', '.join(i for i in facts.inputs if i != wanted)}; give a frame with all of them"
+        )
     return next(iter(facts.inputs)) if len(facts.inputs) == 1 else None
 
 
@@ -209,7 +218,9 @@ def _outputs(name: str, facts: graph.Facts, output: str, wanted: str | None) -> 
     """Which output is the label and which the numbers."""
     if wanted is not None and wanted not in facts.outputs:
         raise BadInput(f"{name} has no output {wanted!r}; it has: {', '.join(facts.outputs)}")
-    labels = [n for n, entry in facts.outputs.items() if entry.type in ("tensor(int64)", "tensor(int32)", "tensor(string)")]
+    labels = [
+        n for n, entry in facts.outputs.items() if entry.type in ("tensor(int64)", "tensor(int32)", "tensor(string)")
+    ]
     numeric = [n for n in facts.outputs if n not in labels]
     if wanted is not None:
         labels = [n for n in labels if n == wanted] if wanted in labels else labels if len(labels) == 1 else []

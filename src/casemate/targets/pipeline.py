@@ -1,7 +1,7 @@
 """A target as ordered stages: what happens to an input between the attacker's hand and the decision.
 
-Preprocessing is part of the target. A stage declares its backward pass, so that an attack goes through it as an adaptive
-adversary would: differentiable as it is, straight-through, or by a stand-in.
+Preprocessing is part of the target. A stage declares its backward pass, so that an attack goes through it as an
+adaptive adversary would: differentiable as it is, straight-through, or by a stand-in.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from ..core.adversary import Need
-from ..core.errors import BadInput, NotGranted, TargetFailed
+from ..core.errors import BadInput, CasemateError, NotGranted, TargetFailed
 from ..core.target import REJECT, Response, Slope, count, to_numpy
+from .answers import brief
 
 Array = Any
 StageKind = Literal["sensor", "resize", "normalise", "quantise", "other"]
@@ -46,24 +47,32 @@ class Stage:
 
     def run(self, x: Array, rows: Array | None, draw: int) -> Array:
         """The deployed step."""
-        if not self.random:
-            return self.forward(x)
-        return self.forward(x, np.arange(count(x)) if rows is None else rows, draw)
+        try:
+            if not self.random:
+                return self.forward(x)
+            return self.forward(x, np.arange(count(x)) if rows is None else rows, draw)
+        except CasemateError:
+            raise
+        except Exception as error:
+            raise TargetFailed(f"stage {self.name} raised on {count(x)} rows: {brief(error)}") from error
 
     def run_backward(self, x: Array, rows: Array | None, draw: int) -> Array:
         """The same values, with the declared backward pass."""
         if self.backward == "auto":
             return self.run(x, rows, draw)
-        stand_in = x if self.backward == "straight_through" else self.backward(x)  # type: ignore[operator]
+        stand_in = x if self.backward == "straight_through" else self.backward(x)
         return stand_in + (self.run(x.detach(), rows, draw) - stand_in).detach()
 
 
 class Model(Protocol):
     """What an adapter promises of the model itself."""
 
-    name: str
-    offers: Need
-    classes: int | None
+    @property
+    def name(self) -> str: ...
+    @property
+    def offers(self) -> Need: ...
+    @property
+    def classes(self) -> int | None: ...
 
     def forward(self, x: Any) -> Response: ...
     def fingerprint(self) -> str | None: ...
@@ -186,7 +195,8 @@ class Pipeline:
 
 def _identity(stage: Stage) -> str:
     backward = stage.backward if isinstance(stage.backward, str) else source_of(stage.backward)
-    return f"{stage.name}|{stage.kind}|{sorted(stage.params.items())}|{stage.random}|{source_of(stage.forward)}|{backward}"
+    head = f"{stage.name}|{stage.kind}|{sorted(stage.params.items())}|{stage.random}"
+    return f"{head}|{source_of(stage.forward)}|{backward}"
 
 
 def source_of(function: Any) -> str:

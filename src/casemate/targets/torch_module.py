@@ -14,8 +14,11 @@ import torch
 from torch import nn
 
 from ..core.adversary import Need
-from ..core.errors import TargetFailed
+from ..core.errors import CasemateError, TargetFailed
 from ..core.target import Response, Slope
+from .answers import brief
+
+SLICE = 512  # rows of one pass on a CPU: the activations of more no longer fit its cache, and a row costs twice as much
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +57,9 @@ class TorchModule:
 
     def forward(self, x: torch.Tensor) -> Response:
         with torch.no_grad():
-            return self._response(self.module(x))
+            if len(x) <= SLICE or self.device != "cpu":
+                return self._response(self._call(x))
+            return self._response(torch.cat([self._call(part) for part in torch.split(x, SLICE)]))
 
     def differentiate(
         self,
@@ -65,10 +70,21 @@ class TorchModule:
     ) -> Slope:
         """One forward and one backward pass; only the input's gradient is computed."""
         x = self.prepare(x).detach().requires_grad_(True)
-        logits = self.module(before(x))
+        logits = self._call(before(x))
         value = loss(logits, torch.as_tensor(y, device=logits.device))
         (slope,) = torch.autograd.grad(value.sum(), x)
         return Slope(value.detach(), slope, self._response(logits.detach()))
+
+    def _call(self, x: torch.Tensor) -> torch.Tensor:
+        try:
+            out: torch.Tensor = self.module(x)
+        except CasemateError:
+            raise
+        except Exception as error:
+            raise TargetFailed(f"{self.name} raised on inputs of shape {tuple(x.shape)}: {brief(error)}") from error
+        if not isinstance(out, torch.Tensor):
+            raise TargetFailed(f"{self.name} returned a {type(out).__name__}; expected a tensor (n, classes) or (n,)")
+        return out
 
     def _response(self, out: torch.Tensor) -> Response:
         if out.ndim == 2 and out.shape[1] > 1:

@@ -34,7 +34,8 @@ def steepest(slope: Tensor, norm: str) -> Tensor:
     """The unit step of steepest ascent in `norm`; zero where the slope is zero or not finite."""
     slope = torch.nan_to_num(slope, nan=0.0, posinf=0.0, neginf=0.0)
     if norm == "linf":
-        return slope.sign()
+        sign: Tensor = slope.sign()
+        return sign
     flat = slope.flatten(1)
     if norm == "l2":
         unit = flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-30)

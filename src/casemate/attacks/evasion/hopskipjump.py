@@ -102,20 +102,29 @@ class _Walk:
         return answer.met
 
     def claim(self, x: NDArray[Any]) -> Talk:
-        """Hand in `x` when it is nearer than all before."""
+        """Hand in `x` when it is nearer than all before and within the radius: a point outside would be no claim."""
         size = self.distance(x)
-        if size < self._best:
+        if size < self._best and self.ball.check(x[None], self.origin[None])[0]:
             self._best = size
-            x = x[None]
-            yield Claim(x.reshape(-1, *self.shape), bool(self.ball.check(x, self.origin[None])[0]))
+            yield Claim(x.reshape(1, *self.shape), True)
 
     def start(self, tries: int) -> Talk:
-        """A point that meets the goal, from uniform noise in the box; None when there is none."""
+        """A point that meets the goal; None when there is none. Uniform noise first, as published.
+
+        Where all noise is one class, the rows of that class need something else: their own negative, or themselves with a
+        random share of the values replaced.
+        """
         low, high = self.ball.low, self.ball.high
-        for _ in range(tries):
+        for trial in range(tries):
             if self.left < 1:
                 return None
-            x = (low + (high - low) * self._rng.random(self.origin.size)).astype(self.origin.dtype).clip(low, high)
+            u = self._rng.random((2, self.origin.size))
+            point = low + (high - low) * (u[0] if trial % 3 < 2 else np.round(u[0]))
+            if trial % 3 == 1:
+                point = low + high - self.origin if trial == 1 else np.where(u[1] < self._rng.random(), point, self.origin)
+            elif trial:
+                point = np.where(u[1] < self._rng.random(), point, self.origin)
+            x = point.astype(self.origin.dtype).clip(low, high)
             met = yield from self.ask(x)
             if met[0]:
                 yield from self.claim(x)
@@ -160,8 +169,8 @@ class _Walk:
             won += met.astype(near.dtype) @ near
             wins, asked = wins + int(met.sum()), asked + k
         if wins in (0, asked):  # all alike: away from all of them, or with all of them
-            return total if wins else -total
-        return won - (wins / asked) * total
+            return (total if wins else -total) / delta
+        return (won - (wins / asked) * total) / delta
 
     def _neighbours(self, x: NDArray[Any], delta: float, k: int) -> NDArray[Any]:
         if self._linf:

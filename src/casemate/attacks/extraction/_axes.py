@@ -61,7 +61,7 @@ class Axes:
                 if self.moves[axis][0] == name:
                     level = self.moves[axis][1]
                     column[place] = column[place] + self._amount(axis, shrink) if level is None else level
-            frame[name] = column.astype(frame[name].dtype) if column.dtype != frame[name].dtype else column
+            frame[name] = column
         return frame.astype(self.anchor.dtypes)
 
     def _amount(self, axis: int, shrink: float) -> float:
@@ -130,15 +130,39 @@ def _frame_axes(case: Copy, anchor: Any) -> Axes:
 
 
 def draw(case: Copy, rng: RowRandom, size: int, word: int) -> Any:
-    """`size` inputs to ask about: rows of the pool, none twice before all were used, or uniform points of the domain."""
+    """`size` inputs to ask about: each row of the pool once, then mixes of two; or uniform points of the domain."""
     if case.pool is not None:
         n = count(case.pool)
-        rounds = [np.argsort(rng.uniform(np.arange(n), (word, turn)), kind="stable") for turn in range(-(-size // n))]
-        return take(case.pool, np.concatenate(rounds)[:size] if rounds else np.zeros(0, int))
+        own = np.argsort(rng.uniform(np.arange(n), (word, 0)), kind="stable")[:size]
+        return take(case.pool, own) if size <= n else _with_mixes(case.pool, own, rng, size, word)
     if case.low is None or case.high is None:
         raise BadInput("extraction needs inputs to ask about: give a pool, or low and high of the domain")
     low, high = np.atleast_1d(np.asarray(case.low, float)), np.atleast_1d(np.asarray(case.high, float))
     return low + (high - low) * rng.uniform(np.arange(size), (word,), low.shape)
+
+
+def _with_mixes(pool: Any, own: NDArray[np.int64], rng: RowRandom, size: int, word: int) -> Any:
+    """The pool, and as many mixes as are missing: asking the same twice teaches nothing.
+
+    Real numbers are mixed by weight, each row with a weight of its own; of whole numbers and categories each column comes
+    from one parent or the other, so that every value is one that occurs.
+    """
+    ids = np.arange(size - len(own))
+    a, b = (rng.integers(ids, (word, 1, parent), len(own)) for parent in (0, 1))
+    if hasattr(pool, "iloc"):
+        import pandas
+
+        from_a = rng.uniform(ids, (word, 2), (pool.shape[1],)) < 0.5
+        one, two = (take(pool, p).reset_index(drop=True) for p in (a, b))
+        mixed = pandas.DataFrame({n: one[n].where(from_a[:, i], two[n]) for i, n in enumerate(pool.columns)})
+        return pandas.concat([take(pool, own), mixed.astype(pool.dtypes)], ignore_index=True)
+    rows = np.asarray(to_numpy(pool))
+    if rows.dtype.kind == "f":
+        share = rng.uniform(ids, (word, 2)).reshape(-1, *([1] * (rows.ndim - 1)))
+        mixed = (share * rows[a] + (1 - share) * rows[b]).astype(rows.dtype)
+    else:
+        mixed = np.where(rng.uniform(ids, (word, 2), rows.shape[1:]) < 0.5, rows[a], rows[b])
+    return np.concatenate([rows[own], mixed])
 
 
 def _flat(x: Any) -> NDArray[np.float64]:

@@ -71,10 +71,9 @@ def _read_logits(logits: NDArray[Any], label: NDArray[Any]) -> Answers:
 
 def join(a: Answers, b: Answers) -> Answers:
     """Both, one after the other."""
-    columns = [
-        np.concatenate([getattr(a, name), getattr(b, name)]) for name in ("shown", "linear", "usable", "weight", "label")
-    ]
-    return Answers(a.mode, *columns, single=a.single or b.single)
+    names = ("shown", "linear", "usable", "weight", "label")
+    both: dict[str, Any] = {name: np.concatenate([getattr(a, name), getattr(b, name)]) for name in names}
+    return Answers(mode=a.mode, single=a.single or b.single, **both)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,27 +101,38 @@ class Solution:
 def solve(features: Matrix, answers: Answers) -> Solution:
     """Least squares for each class against the first, every answer weighted by how well its logarithm is known."""
     a = np.concatenate([features, np.ones((len(features), 1))], axis=1)
-    found = np.zeros((a.shape[1], answers.linear.shape[1]))
-    # An exact system needs no weights, and they would only cost digits.
     over = len(a) > a.shape[1]
-    for column in range(answers.linear.shape[1]):
-        use = answers.usable[:, column]
-        if use.any():
-            weight = answers.weight[use, column, None] if over else 1.0
-            found[:, column] = np.linalg.lstsq(a[use] * weight, (answers.linear[use, column, None] * weight)[:, 0])[0]
-    digits = decimals(answers.shown) if answers.mode != "values" else None
+    found = _least_squares(a, answers, over)
+    digits = decimals(answers.shown, answers.single) if answers.mode != "values" else None
     if digits is not None and over and answers.mode == "scores":
         found = _likeliest(a, answers.shown, found)
     size = 1.0 if answers.mode != "values" else max(1.0, float(np.abs(answers.shown).max()))
-    tolerance = 3.0 * 10.0**-digits if digits is not None else (1e-4 if answers.single else 1e-7) * size
+    tolerance = 10.0 ** (1 - digits) if digits is not None else (1e-4 if answers.single else 1e-7) * size
     return Solution(answers.mode, found[:-1], found[-1], digits, tolerance)
 
 
-def decimals(shown: Matrix, most: int = 6) -> int | None:
+def _least_squares(a: Matrix, answers: Answers, over: bool) -> Matrix:
+    """Weights ``(d + 1, c)``; of the smallest norm where answers are too few."""
+    linear, usable = answers.linear, answers.usable
+    full = usable.all(1)
+    if full.all() or full.sum() >= a.shape[1]:
+        # An exact system needs no weights, and they would only cost digits.
+        weight = answers.weight[full].min(1, keepdims=True) if over else 1.0
+        return np.asarray(np.linalg.lstsq(a[full] * weight, linear[full] * weight)[0])
+    found = np.zeros((a.shape[1], linear.shape[1]))
+    for column in range(linear.shape[1]):
+        use = usable[:, column]
+        if use.any():
+            weight = answers.weight[use, column] if over else np.ones(int(use.sum()))
+            found[:, column] = np.linalg.lstsq(a[use] * weight[:, None], linear[use, column] * weight)[0]
+    return found
+
+
+def decimals(shown: Matrix, single: bool = False, most: int = 6) -> int | None:
     """After how many decimals scores were rounded; None where no rounding shows."""
     for digits in range(most + 1):
         scaled = shown * 10.0**digits
-        if np.abs(scaled - np.round(scaled)).max() < 1e-6 * 10.0 ** max(0, digits - 3):
+        if np.abs(scaled - np.round(scaled)).max() < (1e-7 if single else 1e-9) * 10.0**digits:
             return digits
     return None
 
@@ -136,8 +146,9 @@ def _likeliest(a: Matrix, shown: Matrix, start: Matrix) -> Matrix:
         linear = a @ flat.reshape(shape)
         logs = log_softmax(np.concatenate([np.zeros((len(a), 1)), linear], axis=1), axis=1)
         # A breath of ridge: answers of exactly 0 and 1 alone would send the weights to infinity.
-        value = -(goal * logs).sum() + 0.5e-4 * float((flat[: shape[0] - 1] ** 2).sum())
-        slope = a.T @ (np.exp(logs) - goal)[:, 1:] + 1e-4 * np.concatenate([flat.reshape(shape)[:-1], np.zeros((1, shape[1]))])
+        ridge = np.concatenate([flat.reshape(shape)[:-1], np.zeros((1, shape[1]))])
+        value = -(goal * logs).sum() + 0.5e-4 * (ridge**2).sum()
+        slope = a.T @ (np.exp(logs) - goal)[:, 1:] + 1e-4 * ridge
         return float(value), slope.reshape(-1)
 
     best = minimize(loss, start.reshape(-1), jac=True, method="L-BFGS-B", options={"maxiter": 500})

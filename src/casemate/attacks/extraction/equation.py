@@ -125,7 +125,7 @@ class _Book:
         """Of the axes just asked, numeric ones none of whose answers can be used: they can be asked closer by."""
         good = (self.features[self.answers.usable.all(1)] != 0).any(0)
         numeric = np.array([not self.axes.moves or self.axes.moves[a][1] is None for a in asked], bool)
-        return asked[~good[asked] & numeric]
+        return np.asarray(asked[~good[asked] & numeric])
 
     def solution(self) -> Solution:
         return solve(self.features, self.answers)
@@ -151,9 +151,7 @@ class _Book:
             "answers": len(self.features), "saturated": int((~self.answers.usable).any(1).sum()),
             "largest_error": error, "linear": None if error is None else bool(error <= found.tolerance),
         }  # fmt: skip
-        return Replica(
-            labels=labels, scores=None if rule is None else scores, parameters=_parameters(axes, found), detail=detail
-        )
+        return Replica(labels=labels, scores=None if rule is None else scores, parameters=_parameters(axes, found), detail=detail)
 
 
 def _parameters(axes: Axes, found: Solution) -> dict[str, Any]:
@@ -164,5 +162,3 @@ def _parameters(axes: Axes, found: Solution) -> dict[str, Any]:
         intercept = intercept - np.asarray(axes.anchor, np.float64).reshape(-1) @ weights
     names = {} if not axes.moves else {"axes": list(axes.names)}
     return {"weights": weights, "intercept": intercept, **names}
-
-

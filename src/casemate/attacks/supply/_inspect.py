@@ -135,8 +135,9 @@ def _second_faces(i: Inspection, found: Format, data: Data, where: str, deep: in
 
 
 def _does_something(result: Walk) -> bool:
-    """Magic numbers are opcodes too; they only matter if an unpickler would get as far as a global or an end."""
-    return bool(result.streams or result.globals) or verdict_of(result.findings) == "unsafe" and result.opcodes > 2
+    """Magic numbers are opcodes too; they only matter if an unpickler would get as far as a global or an end, or if nobody can tell."""
+    blind = any(finding.severity is Severity.CRITICAL for finding in result.findings)
+    return bool(result.streams or result.globals or blind) or not result.certain
 
 
 def _compressed(i: Inspection, data: Data, where: str, deep: int, book: Notebook) -> None:

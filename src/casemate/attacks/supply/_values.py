@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from casemate.attacks.supply._finding import Data
+
 Name = tuple[str, str]
 WRAPPER: Name = ("joblib.numpy_pickle", "NumpyArrayWrapper")
 
@@ -88,6 +90,20 @@ class Sym:
     def is_none(self) -> bool:
         """Whether it is the literal None."""
         return self.kind is Kind.LITERAL and self.value is None
+
+
+def stops_everyone(data: Data, at: int) -> bool:
+    """Whether the opcode at ``at``, which ``pickletools`` cannot read, stops every unpickler too.
+
+    ``pickletools`` is stricter than the unpicklers: they take ``I0x10``, strings in the loader's encoding, names that
+    are not ASCII, and a last line without its newline, and then go on executing.
+    """
+    code, line = data[at : at + 1], data[at + 1 : at + 80].split(b"\n", 1)[0]
+    if code in (b"I", b"L"):
+        return not line.strip().lstrip(b"+-")[:1].isdigit()
+    if code == b"S":
+        return line[:1] not in (b"'", b'"')
+    return code not in (b"c", b"i", b"V")
 
 
 _LONGEST_KEPT = 1024

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from casemate.attacks.supply._finding import Data, opened
 from casemate.attacks.supply._onnx import looks_like_onnx
+from casemate.attacks.supply._values import stops_everyone
 
 
 class Format(StrEnum):
@@ -156,14 +157,16 @@ def is_pickle(data: Data) -> bool:
     """Whether an unpickler would get anywhere: it reaches STOP, or names or calls something, before it fails."""
     if data[:1] == b"\x80" and len(data) > 1 and data[1] <= 5:
         return True
-    active = {"GLOBAL", "INST", "STACK_GLOBAL", "REDUCE", "OBJ", "PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4"}
-    steps = 0
+    active = {"GLOBAL", "INST", "STACK_GLOBAL", "REDUCE", "OBJ", "BINPERSID", "EXT1", "EXT2", "EXT4"}
+    steps, ahead = 0, 0
+    source = opened(data)
     try:
-        for steps, (op, _, _) in enumerate(pickletools.genops(opened(data)), 1):
+        for steps, (op, _, _) in enumerate(pickletools.genops(source), 1):
             if op.name in active or op.name == "STOP" and steps > 1 or steps > 1000:
                 return True
+            ahead = source.tell()
     except Exception:  # noqa: BLE001  genops raises many types on what is no pickle
-        return False
+        return not stops_everyone(data, ahead)
     return False
 
 

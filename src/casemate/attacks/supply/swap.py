@@ -39,11 +39,17 @@ class Swap:
         with tempfile.TemporaryDirectory(prefix="casemate-swap-") as folder:
             copy = Path(folder, "artifact")
             for name, change in (("appended byte refused", _append), ("turned bit refused", _turn)):
-                (shutil.copytree if path.is_dir() else shutil.copyfile)(path, copy)
+                if path.is_dir():
+                    shutil.copytree(path, copy)
+                else:
+                    shutil.copyfile(path, copy)
                 change(largest(copy))
                 changed[name] = digest_of(copy)
                 checks[name] = pin is not None and not hmac.compare_digest(pin, changed[name])
-                shutil.rmtree(copy) if copy.is_dir() else copy.unlink()
+                if copy.is_dir():
+                    shutil.rmtree(copy)
+                else:
+                    copy.unlink()
         claim = Artifact(checks=checks, detail={"sha256": deployed, "pinned": pin, "changed_sha256": changed})
         yield claim
         return claim
@@ -59,8 +65,8 @@ def digest_of(path: Path) -> str:
     """SHA-256 of a file; of a folder, of the names and digests of its files in order."""
     if path.is_dir():
         whole = hashlib.sha256()
-        for file in sorted(p for p in path.rglob("*") if p.is_file() and not p.is_symlink()):
-            whole.update(f"{file.relative_to(path).as_posix()}\0{digest_of(file)}\n".encode())
+        for inner in sorted(p for p in path.rglob("*") if p.is_file() and not p.is_symlink()):
+            whole.update(f"{inner.relative_to(path).as_posix()}\0{digest_of(inner)}\n".encode())
         return whole.hexdigest()
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -84,10 +90,10 @@ def _append(path: Path) -> None:
 def _turn(path: Path) -> None:
     size = path.stat().st_size
     if not size:
-        return _append(path)
+        _append(path)
+        return
     with path.open("r+b") as file:
         file.seek(size // 2)
         byte = file.read(1)[0]
         file.seek(size // 2)
         file.write(bytes([byte ^ 1]))
-    return None

@@ -28,6 +28,7 @@ from casemate.attacks.supply._values import (
     Name,
     Sym,
     default_allowed,
+    stops_everyone,
 )
 
 SCANNER = "walker"
@@ -129,7 +130,7 @@ def walk(
 def _stream(p: _Progress, loader: Loader, deep: int) -> tuple[int, str] | None:
     """Follow one stream from where the source stands; None when it ended with STOP."""
     machine = Machine(p.data, p.book, p.allowed, p.limits, persistent=loader is Loader.TORCH)
-    start = at = p.source.tell()
+    start = at = ahead = p.source.tell()
     try:
         for op, arg, offset in pickletools.genops(p.source):
             at = offset if offset is not None else at
@@ -137,18 +138,17 @@ def _stream(p: _Progress, loader: Loader, deep: int) -> tuple[int, str] | None:
             if p.opcodes > p.limits.opcodes:
                 raise Broken(f"more than {p.limits.opcodes} opcodes")
             HANDLERS[op.name](machine, arg, at)
+            ahead = p.source.tell()
             if op.name == "BUILD" and loader is Loader.JOBLIB and _is_wrapper(machine.stack[-1]):
                 p.spans.append((start, p.source.tell()))
                 _skip_array(p, machine, deep)
-                start = p.source.tell()
+                start = ahead = p.source.tell()
     except (Broken, Unclear) as stopped:
         p.certain = isinstance(stopped, Invalid)
         return _stopped(p, machine, start, at, str(stopped))
     except Exception as error:  # noqa: BLE001  genops raises many types; any of them means "cannot be followed"
-        if str(error).endswith("unknown"):
-            at = p.source.tell() - 1
-            p.certain = True
-        return _stopped(p, machine, start, at, f"{type(error).__name__}: {error}")
+        p.certain = stops_everyone(p.data, ahead)
+        return _stopped(p, machine, start, ahead, f"{type(error).__name__}: {error}")
     p.spans.append((start, p.source.tell()))
     _keep(p, machine)
     return None

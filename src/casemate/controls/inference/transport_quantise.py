@@ -31,9 +31,9 @@ class Grid:
 class TransportQuantise:
     """Round inputs to a grid before anything else sees them.
 
-    Rounding has no useful gradient, and an attack that took it literally would stop at once: a fake defence. So the stage
-    declares a straight-through backward pass, and plain `evasion.pgd` is the attack that knows it (BPDA). A change larger
-    than half a step of the grid goes through.
+    Rounding has no useful gradient, and an attack that took it literally would stop at once: a fake defence. So the
+    stage declares a straight-through backward pass, and plain `evasion.pgd` is the attack that knows it (BPDA). A
+    change larger than half a step of the grid goes through.
 
     Args:
         levels: Values of the grid, at least 2; 256 is what an 8-bit image carries.
@@ -51,7 +51,7 @@ class TransportQuantise:
             raise UsageError(f"low={self.low!r}, high={self.high!r}: the grid is empty; low must be below high")
 
     def harden_target(self, target: Any) -> Any:
-        """The target with the grid in front; behind the sensor where the target has one, because transport follows it."""
+        """The target with the grid in front, or behind the sensor where there is one: transport follows it."""
         from ...targets.pipeline import Stage
 
         if not hasattr(target, "stages") or not hasattr(target, "replace"):

@@ -35,7 +35,8 @@ class DigestPin:
     that was bad when it was pinned.
 
     Args:
-        sha256: The digest, 64 hexadecimal digits with or without ``sha256:``. Empty: nothing is pinned yet, see `pinned`.
+        sha256: The digest, 64 hexadecimal digits with or without ``sha256:``. Empty: nothing is pinned
+            yet, see `pinned`.
     """
 
     sha256: str = ""
@@ -64,8 +65,8 @@ class DigestPin:
 def load_checked(path: str | Path, sha256: str) -> bytes:
     """Read an artifact once and hand out its bytes only if they have this digest.
 
-    Load the model from the bytes that come back (``io.BytesIO``), never again from the path: a file that is hashed and then
-    opened a second time can be swapped in between.
+    Load the model from the bytes that come back (``io.BytesIO``), never again from the path: a file that is hashed
+    and then opened a second time can be swapped in between.
 
     Raises:
         DigestMismatch: The bytes have another digest.

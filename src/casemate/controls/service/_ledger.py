@@ -1,7 +1,7 @@
 """Counting per account with values: a count over sliding windows, and a bounded table that is copied cheaply.
 
-Both are immutable. A step makes new ones, so an assessment can rewind, a refused request costs nothing, and the same state
-twice gives the same answer.
+Both are immutable. A step makes new ones, so an assessment can rewind, a refused request costs nothing, and the same
+state twice gives the same answer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _SHARD = 256  # accounts per shard: a step copies one shard and the list of shar
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Rows let in during the newest parts of time, newest first. `index` numbers the newest part since the clock's zero."""
+    """Rows let in during the newest parts of time, newest first. `index` is the newest part, from the clock's zero."""
 
     index: int
     counts: tuple[int, ...]
@@ -57,9 +57,9 @@ class Shard:
 class Table:
     """Windows by account, at most `capacity` of them.
 
-    A full shard first forgets accounts whose windows are over, which changes nothing for them. If all are live, an account
-    without a place shares one budget with the others that have none. So nobody is ever forgiven what they used, and
-    opening accounts in bulk starves the newcomers, not those who were there.
+    A full shard first forgets accounts whose windows are over, which changes nothing for them. If all are live, an
+    account without a place shares one budget with the others that have none. So nobody is ever forgiven what they
+    used, and opening accounts in bulk starves the newcomers, not those who were there.
     """
 
     shards: tuple[Shard, ...]

@@ -22,8 +22,8 @@ from ...core.target import Response
 class LabelsOnly:
     """Strip scores and logits from every answer.
 
-    The decision itself still leaks: a boundary can be walked, a model copied and membership guessed from labels alone, only
-    at more queries. That is what the attacks in `knows` measure.
+    The decision itself still leaks: a boundary can be walked, a model copied and membership guessed from labels
+    alone, only at more queries. That is what the attacks in `knows` measure.
     """
 
     @property

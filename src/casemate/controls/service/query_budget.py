@@ -37,9 +37,9 @@ class QueryBudget:
     """Let in at most `rows` rows of one account in any period.
 
     Rows are counted, not requests: packing many questions into one request gains nothing. The promise holds for every
-    stretch of time as long as a period, not only for calendar windows, so nobody doubles it around midnight. The price is
-    granularity: time is counted in parts, and a row stops counting up to one part after it is a period old, so that
-    spending greedily gives `rows` per ``period * (1 + 1/parts)``.
+    stretch of time as long as a period, not only for calendar windows, so nobody doubles it around midnight. The
+    price is granularity: time is counted in parts, and a row stops counting up to one part after it is a period old,
+    so that spending greedily gives `rows` per ``period * (1 + 1/parts)``.
 
     What it cannot see is one person with many accounts: `knows` attacks it with several.
 
@@ -94,7 +94,7 @@ class QueryBudget:
         return response
 
     def wait(self, state: Used, account: str, now: float) -> float:
-        """Seconds until one more row is let in; 0 if it is now."""
+        """Seconds until one more row is let in, exact to the rounding of the clock; 0 if it is now."""
         index = self._part(now)
         opens = state.table.find(account, index).at(index).frees_at(self.rows)
         if self.total is not None:

@@ -27,8 +27,9 @@ class Adversarial:
     """Train on PGD examples inside a ball (Madry et al. 2018, arXiv:1706.06083).
 
     The ball lies in the deployed input space: the recipe's ``fit`` must take a keyword ``perturb`` and call it as
-    ``x = perturb(net, x, y)`` on each batch, with `net` from deployed inputs to logits, resizing and normalising included.
-    The attack sees the network as deployed, in evaluation mode, so batch statistics are neither used nor moved by it.
+    ``x = perturb(net, x, y)`` on each batch, with `net` from deployed inputs to logits, resizing and normalising
+    included. The attack sees the network as deployed, in evaluation mode, so batch statistics are neither used nor
+    moved by it.
 
     Args:
         radius: Of the ball, in the deployed input's own units.

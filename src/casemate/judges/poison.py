@@ -1,0 +1,200 @@
+"""Judging poison: train with it and without it, on the same seeds, and compare on data held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.case import Poison, Records
+from ..core.errors import BadInput
+from ..core.evidence import Baseline, Check, Interval
+from ..core.random import RowRandom
+from ..core.target import Target, count, take, to_numpy
+from .opinion import Opinion, column, failed
+
+MEASURE = "rise of the clean test error"
+TOLERANCE = 0.01  # a smaller rise is not worth an attacker's while, whatever its interval
+_BATCH = 4096
+Wrong = NDArray[np.bool_]  # (seeds, rows): which rows a retrained model gets wrong
+
+
+def judge(
+    case: Poison, claim: Records | None, paid: int, *, seed: int = 0, skilled: bool = True, deployed: Target | None = None,
+    tolerance: float = TOLERANCE,
+) -> Opinion:  # fmt: skip
+    """Retrain at the declared fractions that were paid for, and at what was paid for in all.
+
+    Args:
+        paid: Records the ledger has for the attack; a claim of more is void.
+        skilled: Whether random flips, as many, are the baseline; otherwise it is how much seeds alone differ.
+        deployed: The deployed target, to see whether the recipe makes it. Costs ``n`` health rows.
+        tolerance: The least rise that counts. `broken` when the rise is at least that and the spread of clean errors over
+            seeds, and its interval (bootstrap, rows and seeds drawn, pairs kept) lies above 0.
+    """
+    truth = case.truth
+    if truth is None or not count(truth.x):
+        raise BadInput("poisoning is judged on data held out; give truth= with at least one row")
+    n, size = count(truth.x), count(case.recipe.x)
+    reason = invalid(claim, size, paid)
+    if claim is None or reason:
+        return failed(MEASURE, n, reason) if claim is not None else _nothing(n)
+    most = len(np.asarray(claim.index))
+    marks = sorted({int(f * size) for f in case.fractions if 0 < int(f * size) <= most} | {most})
+    clean = _errors(case, None, 0)
+    poisoned = {m: _errors(case, claim, m) for m in marks}
+    rise = poisoned[most].astype(float) - clean
+    interval = paired(rise, seed)
+    spread = float(np.ptp(clean.mean(1)))
+    rate = float(rise.mean())
+    broken = interval.low > 0 and rate >= max(tolerance, spread)
+    baseline = Baseline("seed-to-seed variation", spread)
+    if skilled:
+        random = _errors(case, random_flips(case, most, seed), most).astype(float) - clean
+        baseline = Baseline("random flips", float(random.mean()), paired(random, seed))
+    curve = [_point(0.0, clean, seed), *(_point(m / size, poisoned[m], seed) for m in marks)]
+    fractions = [m / size for m in marks]
+    return Opinion(
+        measure=MEASURE, rate=rate, interval=interval, n=n, broken=broken, baseline=baseline, queries=0.0 if broken else None,
+        why=(f"error rises by {rate:.3f} {interval} with {most} of {size} records; {max(tolerance, spread):.3f} is asked",),
+        records=next((m for m in marks if (poisoned[m].mean() - clean.mean()) >= max(tolerance, spread)), None) if broken else None,
+        checks=_checks(case, clean, deployed), curves={"test error": curve},
+        extra={
+            "fraction": most / size, "records": most, "clean_error": float(clean.mean()), "seed_spread": spread,
+            "poisoned_error": float(poisoned[most].mean()), "tolerance": tolerance, "seeds": list(case.seeds),
+            # No learner does better than this against malicious records (Kearns and Li 1993), whatever it learns.
+            "kearns_li": [[f, f / (1 - f)] for f in fractions],
+            "largest_fraction_asked": max(case.fractions),
+        },
+        rows={"row": np.arange(n), "truth": column(truth.y), "clean_wrong": clean.mean(0), "poisoned_wrong": poisoned[most].mean(0)},
+    )  # fmt: skip
+
+
+def invalid(claim: Records | None, size: int, paid: int) -> str:
+    """What is wrong with a claim, or an empty string."""
+    if claim is None:
+        return "the attack claimed nothing"
+    index = np.asarray(claim.index)
+    if index.ndim != 1 or index.dtype.kind not in "iu" or not len(index):
+        return "index must be whole numbers, at least one"
+    if len(np.unique(index)) != len(index) or index.min() < 0 or index.max() >= size:
+        return f"index must be different rows from 0 to {size - 1}"
+    if count(claim.x) != len(index) or len(claim.y) != len(index):
+        return f"{len(index)} rows are named, with {count(claim.x)} inputs and {len(claim.y)} labels"
+    x = to_numpy(claim.x)
+    if hasattr(x, "dtype") and x.dtype.kind == "f" and not np.isfinite(x).all():
+        return "some inputs are not finite"
+    return f"{len(index)} records are claimed and {paid} were written" if len(index) > paid else ""
+
+
+def paired(rise: NDArray[np.float64], seed: int, draws: int = 1000) -> Interval:
+    """Percentile bootstrap of the mean of ``(seeds, rows)``, both drawn again: a row stays with itself in all of them."""
+    seeds, n = rise.shape
+    ids = np.arange(draws)
+    rows = RowRandom(seed).integers(ids, 0, n, (n,))
+    picks = RowRandom(seed).integers(ids, 1, seeds, (seeds,))
+    # The mean over drawn seeds is one weight a seed: average those first, then the drawn rows.
+    weight = np.stack([(picks == s).sum(1) for s in range(seeds)], axis=1) / seeds
+    found = [float((weight[d] @ rise)[rows[d]].mean()) for d in range(draws)]
+    return Interval(float(np.quantile(found, 0.025)), float(np.quantile(found, 0.975)), "paired bootstrap", 0.95)
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Training data ``x, y``."""
+
+    x: Any
+    y: Any
+
+
+def poisoned_data(case: Poison, claim: Records | None, records: int) -> Data:
+    """The training data with the first `records` of the claim in their places."""
+    x, y = case.recipe.x, case.recipe.y
+    if claim is None or not records:
+        return Data(x, y)
+    index, few = np.asarray(claim.index)[:records], np.arange(records)
+    return Data(_put(x, index, take(claim.x, few)), _put(y, index, np.asarray(to_numpy(claim.y))[:records]))
+
+
+def random_flips(case: Poison, records: int, seed: int) -> Records:
+    """As many flips as the attack's, of rows and to classes chosen at random."""
+    y = np.asarray(to_numpy(case.recipe.y))
+    rng, classes = RowRandom(seed).fork(0xF11B), np.unique(y)
+    index = np.argsort(rng.uniform(np.arange(len(y)), 0), kind="stable")[:records]
+    step = 1 + rng.integers(index, 1, len(classes) - 1)
+    flipped = classes[(np.searchsorted(classes, y[index]) + step) % len(classes)]
+    return Records(index=index, x=take(case.recipe.x, index), y=flipped)
+
+
+def _put(data: Any, index: NDArray[Any], rows: Any) -> Any:
+    """A copy of `data` with `rows` in the places `index`, of whatever kind it is."""
+    if hasattr(data, "iloc"):
+        import pandas
+
+        if not hasattr(rows, "iloc"):
+            rows = pandas.Series(rows, dtype=data.dtype)
+        both = pandas.concat([data, rows], ignore_index=True)
+        places = np.arange(len(data))
+        places[index] = len(data) + np.arange(len(index))
+        return both.iloc[places].set_axis(data.index, axis=0)
+    if isinstance(data, list | tuple):
+        items = list(data)
+        for place, row in zip(index, rows, strict=True):
+            items[int(place)] = row
+        return type(data)(items)
+    if hasattr(data, "clone"):
+        changed = data.clone()
+        changed[index] = changed.new_tensor(to_numpy(rows))
+        return changed
+    changed = np.array(data)
+    changed[index] = rows
+    return changed
+
+
+def _errors(case: Poison, claim: Records | None, records: int) -> Wrong:
+    """One retraining for each seed of the case: which held-out rows each model gets wrong."""
+    data = poisoned_data(case, claim, records)
+    return np.stack([_wrong(case, case.recipe.fit(data.x, data.y, seed)) for seed in case.seeds])
+
+
+def _wrong(case: Poison, model: Target) -> NDArray[np.bool_]:
+    assert case.truth is not None
+    y = np.asarray(to_numpy(case.truth.y))
+    return np.asarray(_labels(model, case.truth.x) != y)
+
+
+def _labels(model: Target, x: Any) -> NDArray[Any]:
+    parts = [np.arange(start, min(start + _BATCH, count(x))) for start in range(0, count(x), _BATCH)]
+    return np.concatenate([np.asarray(to_numpy(model.respond(take(x, part), rows=part).label)) for part in parts])
+
+
+def _point(fraction: float, wrong: Wrong, seed: int) -> tuple[float, float, float, float]:
+    interval = paired(wrong.astype(float), seed)
+    return fraction, float(wrong.mean()), interval.low, interval.high
+
+
+def _checks(case: Poison, clean: Wrong, deployed: Target | None) -> tuple[Check, ...]:
+    """Does the recipe repeat itself, and does it make what is deployed?"""
+    assert case.truth is not None
+    again = _wrong(case, case.recipe.fit(case.recipe.x, case.recipe.y, case.seeds[0]))
+    differ = int((again != clean[0]).sum())
+    found = [Check(31, "recipe repeats itself", differ == 0, f"{differ} rows differ with the same seed", fatal=False)]
+    if deployed is not None:
+        wrong = _labels(deployed, case.truth.x) != np.asarray(to_numpy(case.truth.y))
+        same = float((wrong == clean[0]).mean())
+        found.append(
+            Check(
+                32,
+                "recipe makes the deployed model",
+                same >= 0.9,
+                f"right and wrong on the same rows for {100 * same:.0f} %",
+            )
+        )
+    return tuple(found)
+
+
+def _nothing(n: int) -> Opinion:
+    why = ("the attack wrote no record: the budget covers none",)
+    return Opinion(measure=MEASURE, rate=0.0, n=n, broken=False, why=why)

@@ -1,0 +1,38 @@
+"""The report as JSON: everything that was measured, the same bytes for the same assessments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ..core.evidence import Evidence, plain
+from ..core.finding import Assessment
+from .personal import hidden, redact_rows
+from .view import hardening
+from .words import evidence_id, sentence, tally
+
+FORMAT = "casemate.report/1"
+
+
+def render(assessments: Sequence[Assessment], *, show_personal: bool = False) -> str:
+    """Strict JSON with sorted keys; ASCII, so that nothing in a name reaches a terminal. Inputs are never part of it."""
+    data = {"format": FORMAT, "assessments": [_assessment(a, hidden(a, show_personal)) for a in assessments]}
+    return json.dumps(data, sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def _assessment(assessment: Assessment, hide: bool) -> dict[str, Any]:
+    data = assessment.to_dict()
+    findings = []
+    for finding, written in zip(assessment.findings, data["findings"], strict=True):
+        ids = [evidence_id(e) for e in finding.evidence]
+        written["evidence"] = [_evidence(e, id, hide) for e, id in zip(finding.evidence, ids, strict=True)]
+        findings.append({**written, "sentence": sentence(finding, assessment.system, ids[0] if ids else "")})
+    # The rows of the hardening table as given may hold records; the table is there too, as it is printed.
+    head, rows = hardening(assessment.hardening)
+    table = [dict(zip(head, row, strict=True)) for row in rows]
+    return {**data, "findings": findings, "counts": tally(assessment.findings), "redacted": hide, "hardening_table": table}
+
+
+def _evidence(evidence: Evidence, id: str, hide: bool) -> dict[str, Any]:
+    return {**evidence.to_dict(), "id": id, "rows": plain(redact_rows(evidence.rows, hide))}

@@ -1,0 +1,110 @@
+"""The report in a terminal, as rich renderables. Nothing is parsed as markup, and control characters are made visible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..core.evidence import Status
+from ..core.finding import Assessment, Finding
+from .words import BUCKETS, LOOKS, clean, cost_brief, evidence_id, measured, sentence, spread, tally
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+# One character and one colour for each tone: without colour the character still tells them apart.
+_SIGNS = {
+    "broken": ("✕", "bold red"), "resisted": ("✓", "cyan"), "unclear": ("!", "yellow"), "untested": ("○", "dim"),
+    "question": ("?", "magenta"), "none": ("-", "dim"),
+}  # fmt: skip
+
+
+def summary(assessments: Sequence[Assessment]) -> RenderableType:
+    """Per system its counts, and the three findings to read first, a sentence each."""
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.text import Text
+
+    parts: list[RenderableType] = []
+    for one in assessments:
+        parts.append(Text(clean(one.name), style="bold"))
+        parts.append(Padding(_counts(one), (0, 0, 0, 2)))
+        for conflict in one.conflicts:
+            parts.append(Padding(_line("unclear", f"conflict: {clean(conflict)}"), (0, 0, 0, 2)))
+        for finding in one.top(3):
+            parts.append(Padding(_said(finding, one.system), (0, 0, 0, 2)))
+        parts.append(Text())
+    return Group(*parts) if parts else Text("Nothing was assessed.")
+
+
+def details(assessment: Assessment) -> RenderableType:
+    """Every finding with its attacks and failed checks, the open questions, and what was not tested."""
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(clean(assessment.name), style="bold"), _counts(assessment), Text()]
+    for finding in assessment.findings:
+        parts.append(_said(finding, assessment.system))
+        if finding.evidence:
+            parts.append(Padding(_attacks(finding), (0, 0, 1, 2)))
+        for evidence in finding.evidence:
+            failed = [c for c in evidence.health if c.ok is False]
+            parts += [Padding(_line("unclear", f"check {c.number}, {clean(c.name)}: {clean(c.detail)}"), (0, 0, 0, 2)) for c in failed]
+    parts += _list("Open questions", [f"{q.get('text', '')} ({q.get('field', '')})" for q in assessment.questions])
+    parts += _list("Not tested, and why", [f"{u.get('what', '')}: {u.get('reason', '')}" for u in assessment.untested])
+    if assessment.reproduce:
+        parts += _list("How to reproduce", [assessment.reproduce])
+    return Group(*parts)
+
+
+def _counts(assessment: Assessment) -> Text:
+    from rich.text import Text
+
+    counts = tally(assessment.findings)
+    text = Text(f"{counts['derived']} threats derived")
+    for tone, name in BUCKETS.items():
+        sign, style = _SIGNS[tone]
+        text.append("  ")
+        text.append(f"{sign} {counts[name]} {name}", style=style if counts[name] else "dim")
+    return text
+
+
+def _said(finding: Finding, system: Any) -> Text:
+    text = sentence(finding, system, evidence_id(finding.evidence[0]) if finding.evidence else "")
+    severity = f"{finding.severity}: " if finding.status is Status.BROKEN else ""
+    return _line(LOOKS[finding.status].tone, severity + text)
+
+
+def _line(tone: str, text: str) -> Text:
+    from rich.text import Text
+
+    sign, style = _SIGNS[tone]
+    line = Text(f"{sign} ", style=style)
+    line.append(text, style="not bold default")
+    return line
+
+
+def _attacks(finding: Finding) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("attack", "verdict", "measured", "interval", "n", "cost", "health", "evidence"):
+        table.add_column(name, justify="right" if name == "n" else "left", header_style="dim")
+    for evidence in finding.evidence:
+        oks = [c.ok for c in evidence.health]
+        health = f"{oks.count(True)} pass, {oks.count(False)} fail, {oks.count(None)} unknown"
+        cells = (
+            evidence.attack, str(evidence.verdict), f"{evidence.measure} {measured(evidence)}", spread(evidence), f"{evidence.n:,}",
+            cost_brief(evidence.cost), health, evidence_id(evidence),
+        )  # fmt: skip
+        table.add_row(*(Text(clean(cell)) for cell in cells))
+    return table
+
+
+def _list(head: str, lines: Sequence[str]) -> list[RenderableType]:
+    from rich.text import Text
+
+    return [Text(), Text(head, style="bold"), *(Text(f"  {clean(line)}") for line in lines)] if lines else []
