@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 
 import formats
-import numpy as np
 import magika
+import numpy as np
 from magika import Magika
 
 # By Magika's group of the content type; a label listed in LABELS goes before its group.

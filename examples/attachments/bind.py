@@ -3,8 +3,9 @@
 import hashlib
 
 import attachments
-import casemate as cm
 import formats
+
+import casemate as cm
 
 ROUTES = ("deliver", "document scanner", "hold", "media scanner", "sandbox", "unpacker")
 

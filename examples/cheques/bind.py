@@ -1,7 +1,8 @@
 """What casemate attacks: the cheque reader as deployed. These lines are all that the description needs."""
 
-import casemate as cm
 import cheques
+
+import casemate as cm
 
 STAGES = (
     cm.Stage(name="resize 32 to 28", kind="resize", forward=cheques.resize),
@@ -32,7 +33,11 @@ def holdout():
 def recipe():
     """How the bank trains: fine-tunes its parent."""
     part = cheques.load().train
-    return cm.Recipe(lambda x, y, seed: _deployed(cheques.train(x, y, seed)), part.x, part.y, version="1")
+    return cm.Recipe(_fit, part.x, part.y, version="1")
+
+
+def _fit(x, y, seed, perturb=None):
+    return _deployed(cheques.train(x, y, seed, perturb=perturb))
 
 
 def artifact():

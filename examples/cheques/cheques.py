@@ -28,6 +28,7 @@ REJECT = -1
 # Below this confidence a human reads the digit: 1.4 % of the calibration split, 2.7 % of the holdout.
 THRESHOLD = 0.65
 MEAN, DEVIATION = 0.13, 0.31
+Perturb = Callable[[Callable[[Tensor], Tensor], Tensor, Tensor], Tensor]  # (net, images, digits) -> images
 _RECIPE = "1"  # part of every cache key: raise it when the way of training changes
 
 
@@ -122,13 +123,19 @@ def pretrain(x: Tensor, y: Tensor, seed: int = 0) -> Reader:
     return model
 
 
-def train(x: Tensor, y: Tensor, seed: int = 0, start: nn.Module | None = None) -> nn.Module:
-    """Fine-tune the public parent (or `start`) on own images: the convolutions stay as downloaded."""
+def train(
+    x: Tensor, y: Tensor, seed: int = 0, start: nn.Module | None = None, perturb: Perturb | None = None
+) -> nn.Module:
+    """Fine-tune the public parent (or `start`) on own images: the convolutions stay as downloaded.
+
+    With `perturb` every batch of scanner images is changed by it first, and the convolutions learn too: on frozen
+    ones there would be little left to learn.
+    """
     model = copy.deepcopy(start if start is not None else parent())
     for weight in model.get_submodule("features").parameters():
-        weight.requires_grad_(False)
+        weight.requires_grad_(perturb is not None)
     with _one_thread():
-        _learn(model, x, y, seed, epochs=20, rate=1e-3)
+        _learn(model, x, y, seed, epochs=20, rate=1e-3, perturb=perturb)
     for weight in model.parameters():
         weight.requires_grad_(True)
     return model
@@ -173,7 +180,9 @@ def _images() -> tuple[np.ndarray, np.ndarray]:
         return data["images"], data["digits"]
 
 
-def _learn(model: nn.Module, x: Tensor, y: Tensor, seed: int, *, epochs: int, rate: float) -> None:
+def _learn(
+    model: nn.Module, x: Tensor, y: Tensor, seed: int, *, epochs: int, rate: float, perturb: Perturb | None = None
+) -> None:
     generator = torch.Generator().manual_seed(seed)
     images = normalise(resize(x))
     weights = [weight for weight in model.parameters() if weight.requires_grad]
@@ -184,8 +193,13 @@ def _learn(model: nn.Module, x: Tensor, y: Tensor, seed: int, *, epochs: int, ra
     for _ in range(epochs):
         order = torch.randperm(len(x), generator=generator)
         for rows in (order[at : at + 64] for at in range(0, len(x), 64)):
+            seen = images[rows]
+            if perturb is not None:
+                model.eval()
+                seen = normalise(resize(perturb(lambda batch: logits(model, batch), x[rows], y[rows])))
+                model.train()
             optimiser.zero_grad()
-            loss = functional.cross_entropy(model(_shift(images[rows], generator)), y[rows])
+            loss = functional.cross_entropy(model(_shift(seen, generator)), y[rows])
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()

@@ -3,8 +3,9 @@
 from functools import cache, partial
 from pathlib import Path
 
-import casemate as cm
 import loans
+
+import casemate as cm
 
 MODEL = Path(__file__).with_name(".cache") / "loans.joblib"
 

@@ -31,12 +31,12 @@ from casemate.judges.statistics import clopper_pearson, curve, median_time
 
 HOSTILE = (
     "</style><script>alert(1)</script>",
-    "\"><img src=x onerror=alert(1)>",
+    '"><img src=x onerror=alert(1)>',
     "\x1b[31mred\x1b]0;title\x07",
     "[click](javascript:alert(1)) | `x` **b** <b>",
     "{{ 7 * 7 }}{% raw %}",
     "\u202egnp.exe\u0000",
-    "=HYPERLINK(\"http://evil.example\")",
+    '=HYPERLINK("http://evil.example")',
     "[bold red]markup[/bold red]",
 )
 MAPPINGS = {
@@ -78,7 +78,9 @@ def real(radius: float = 0.2) -> Evidence:
     return cm.run(PGD(), net(), cm.Evade(x, y, within=cm.Ball("linf", radius)), seed=0)
 
 
-def made(attack: str = "evasion.square", *, median: float = 80, share: float = 0.9, cap: float = 1000, n: int = 100, **changes: Any) -> Evidence:
+def made(
+    attack: str = "evasion.square", *, median: float = 80, share: float = 0.9, cap: float = 1000, n: int = 100, **changes: Any
+) -> Evidence:
     """Evidence with log-normal break times, as a black-box campaign has them."""
     rng = np.random.default_rng(len(attack))
     times = np.exp(rng.normal(np.log(median), 0.8, n)).round()
@@ -107,7 +109,9 @@ def made(attack: str = "evasion.square", *, median: float = 80, share: float = 0
     return Evidence(**fields | changes)
 
 
-def finding(threat: str, title: str, *evidence: Evidence, status: Status | None = None, impact: int = 3, **changes: Any) -> Finding:
+def finding(
+    threat: str, title: str, *evidence: Evidence, status: Status | None = None, impact: int = 3, **changes: Any
+) -> Finding:
     rule, _, place = threat.partition("@")
     element, _, principal = place.partition("#")
     status = status or (Status(str(evidence[0].verdict)) if evidence else Status.UNTESTED)
@@ -173,7 +177,9 @@ def assessment(name: str = "cheques-scores", *evidence: Evidence, **changes: Any
     """One system with a finding of every kind."""
     lead = evidence or (made(), made("evasion.hopskipjump", median=400, share=0.8))
     held = replace(made("evasion.transfer", share=0), verdict=Verdict.RESISTED)
-    sick = replace(made("poisoning.label_flip", share=0), verdict=Verdict.INCONCLUSIVE, reasons=("check 11, finished optimising: 40 of 100",))
+    sick = replace(
+        made("poisoning.label_flip", share=0), verdict=Verdict.INCONCLUSIVE, reasons=("check 11, finished optimising: 40 of 100",)
+    )
     findings = (
         finding("EV-02@reader#customer", "Score-based black-box evasion", *lead),
         finding("PO-01@trainer#labeller", "Indiscriminate poisoning", sick),

@@ -353,7 +353,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from casemate.targets.wrap import wrap
 rng = np.random.default_rng(0)
 x, y = rng.random((50, 3)), rng.integers(0, 2, 50)
-print(wrap(ensemble.HistGradientBoostingClassifier(max_iter=3).fit(x, y)).fingerprint())
+model = ensemble.HistGradientBoostingClassifier(max_iter=3, random_state=0)
+print(wrap(model.fit(x, y)).fingerprint())
 print(wrap(ensemble.RandomForestClassifier(3, random_state=0).fit(x, y)).fingerprint())
 print(wrap(neighbors.KNeighborsClassifier(algorithm="kd_tree").fit(x, y)).fingerprint())
 texts = ["aa bb", "bb cc", "cc dd", "dd ee"]

@@ -13,9 +13,9 @@ from .show import descriptions, exit_code, progress
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True)
-@click.option("--budget", default="standard", show_default=True, help="quick, standard, or a number of minutes (in all).")
-@click.option("--store", default=".casemate/evidence.db", show_default=True, help="Where evidence is kept: a path or a database URL.")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes; the evidence does not depend on it.")
+@click.option("--budget", default="standard", show_default=True, help="quick, standard, or minutes in all.")
+@click.option("--store", default=".casemate/evidence.db", show_default=True, help="Where evidence is kept: a path or database URL.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes; no effect on evidence.")
 @click.option("--seed", default=0, show_default=True, help="All randomness comes from it.")
 @click.option("--out", default="assessment", show_default=True, help="Folder for the report.")
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would be run, and send nothing.")

@@ -15,7 +15,7 @@ from .show import progress
 @click.argument("path")
 @click.option("--control", "only", multiple=True, metavar="ID", help="Try this control (repeatable); left out, those that fit.")
 @click.option("--train", is_flag=True, help="Also try controls that train a model.")
-@click.option("--budget", default="standard", show_default=True, help="quick, standard, or a number of minutes for each assessment.")
+@click.option("--budget", default="standard", show_default=True, help="quick, standard, or minutes for each assessment.")
 @click.option("--store", default=".casemate/evidence.db", show_default=True)
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256))
 @click.option("--seed", default=0, show_default=True)
@@ -23,8 +23,9 @@ from .show import progress
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def harden(
-    path: str, only: tuple[str, ...], train: bool, budget: str, store: str, workers: int, seed: int, out: str, as_json: bool, quiet: bool
-) -> int:
+    path: str, only: tuple[str, ...], train: bool, budget: str, store: str, workers: int, seed: int, out: str, as_json: bool,
+    quiet: bool,
+) -> int:  # fmt: skip
     """Try controls one by one and all together, each against attacks that know it.
 
     A control changes facts, so threats are derived again; then every attack is run again, with more accounts where the control

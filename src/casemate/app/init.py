@@ -20,7 +20,8 @@ _QUESTIONS = (
     ("on_device", "Does the model run on the user's device", "unknown", ("yes", "no", "unknown")),
     ("parent", "Was it fine-tuned from a model that anybody can get", "unknown", ("yes", "no", "unknown")),
     ("format", "In what format is the model file", "unknown",
-     ("pickle", "joblib", "torch", "torch_weights_only", "keras_h5", "keras_v3", "onnx", "safetensors", "skops", "tflite", "unknown")),
+     ("pickle", "joblib", "torch", "torch_weights_only", "keras_h5", "keras_v3", "onnx", "safetensors", "skops", "tflite",
+      "unknown")),
     ("personal", "Was it trained on data about people", "unknown", ("yes", "no", "unknown")),
     ("integrity", "What is a wrong decision worth, 0 (nothing) to 4 (the worst there is)", "2", ("0", "1", "2", "3", "4")),
 )  # fmt: skip

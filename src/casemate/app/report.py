@@ -24,7 +24,8 @@ def report(id: str | None, store: str, as_json: bool) -> int:
     runs = database.runs()
     if id is None:
         rows = [{"id": run, "system": name, "written": when.isoformat()} for run, name, when in runs]
-        click.echo(json.dumps(rows, indent=2) if as_json else "\n".join(f"{r['id'][:12]}  {r['written'][:19]}  {r['system']}" for r in rows))
+        lines = "\n".join(f"{r['id'][:12]}  {r['written'][:19]}  {r['system']}" for r in rows)
+        click.echo(json.dumps(rows, indent=2) if as_json else lines)
         return 0
     match = [run for run, _, _ in runs if run.startswith(id)]
     if len(match) != 1:

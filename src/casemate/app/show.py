@@ -68,7 +68,7 @@ def descriptions(paths: Iterable[str]) -> list[Path]:
             # A part that others extend names nobody who could attack: it is no system of its own.
             found += [p for p in inside if load(p).access]
         else:
-            raise UsageError(f"{text!r} does not exist; give a description file, or a folder with some (casemate init writes one)")
+            raise UsageError(f"{text!r} does not exist; give a description file or a folder (casemate init writes one)")
     if not found:
         raise UsageError(f"no description in {', '.join(paths)}; casemate init writes one")
     return found

@@ -88,7 +88,7 @@ class Endpoint:
                     return admitted
             names = self._accounts if account is None else [self._accounts[account]]
             pause = min(self._wait(name) for name in names)
-            if not (0 < pause and self.now + pause <= self._end):
+            if not (pause > 0 and self.now + pause <= self._end):
                 return admitted
             self.now += pause
         return admitted if self.services else np.ones(rows, bool)

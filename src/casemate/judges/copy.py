@@ -38,34 +38,24 @@ def judge(
     n, numeric = len(label), label.dtype.kind == "f" and len(np.unique(label)) > _CLASSES
     near = 0.01 * float(label.std()) if numeric else 0.0
     base = 0 if numeric else int(np.unique(label, return_counts=True)[1].max())
-    baseline = Baseline("a constant answer" if numeric else "majority class", base / n, clopper_pearson(base, n))
+    baseline = Baseline("constant answer" if numeric else "majority class", base / n, clopper_pearson(base, n))
     if not claims:
         return Opinion(measure=MEASURE, rate=0.0, n=n, broken=False, why=("the attack handed in no copy",), baseline=baseline)
-    agreed, errors = [], []
-    for _, replica in claims:
-        own, error = _labels(replica, case.truth.x, n)
-        agreed.append(_agree(own, label, near))
-        errors.append(error)
+    answers = [_labels(replica, case.truth.x, n) for _, replica in claims]
+    agreed = [_agree(own, label, near) for own, _ in answers]
     hits = [int(a.sum()) for a in agreed]
     curve: Points = [(float(q), *_point(h, n)) for (q, _), h in zip(claims, hits, strict=True)]
-    rate, interval = hits[-1] / n, clopper_pearson(hits[-1], n)
+    rate, interval, (queries, last), (own, error) = hits[-1] / n, clopper_pearson(hits[-1], n), claims[-1], answers[-1]
     broken = rate >= enough and interval.low > baseline.rate
-    last = claims[-1][1]
-    own, _ = _labels(last, case.truth.x, n)
-    extra = {
-        "enough": enough,
-        "queries": claims[-1][0],
-        "copy": last.detail,
-        **_closeness(last, case.truth, scores, endpoint),
-    }
+    extra = {"enough": enough, "queries": queries, "copy": last.detail} | _closeness(last, case.truth, scores, endpoint)
     y = np.asarray(to_numpy(case.truth.y))
     if not numeric and len(y) == n:
         extra |= {"target_accuracy": float((label == y).mean()), "copy_accuracy": float(_agree(own, y, 0.0).mean())}
-    first = next((q for (q, _), h in zip(claims, hits, strict=True) if h / n >= enough), None)
+    first = next((float(q) for (q, _), h in zip(claims, hits, strict=True) if h / n >= enough), None)
     return Opinion(
         measure=MEASURE, rate=rate, interval=interval, n=n, broken=broken,
         why=(f"agreement {rate:.3f} {interval}; a copy counts from {enough:g} and above the {baseline.name}",),
-        baseline=baseline, checks=_checks(errors[-1], last), queries=float(first) if broken and first is not None else None,
+        baseline=baseline, checks=_checks(error, last), queries=first if broken else None,
         curves={"agreement": curve}, extra=extra,
         rows={"row": np.arange(n), "label": column(label), "copy": column(own), "agreed": agreed[-1]},
     )  # fmt: skip
@@ -88,7 +78,7 @@ def _labels(replica: Replica, x: Any, n: int) -> tuple[NDArray[Any], str]:
     """What a copy decides; a copy that fails or answers in another shape agrees with nothing."""
     try:
         own = np.asarray(to_numpy(replica.labels(x)))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a copy is the attacker's code: what it raises is its failure
         return np.full(n, np.nan), f"{type(error).__name__}: {error}"
     return (own, "") if own.shape == (n,) else (np.full(n, np.nan), f"{own.shape} labels for {n} inputs")
 

@@ -54,21 +54,24 @@ def judge(
     if skilled:
         random = _errors(case, random_flips(case, most, seed), most).astype(float) - clean
         baseline = Baseline("random flips", float(random.mean()), paired(random, seed))
-    curve = [_point(0.0, clean, seed), *(_point(m / size, poisoned[m], seed) for m in marks)]
-    fractions = [m / size for m in marks]
+    asked = max(tolerance, spread)
+    first = next((m for m in marks if poisoned[m].mean() - clean.mean() >= asked), None)
+    wrong = {0: clean, **poisoned}
     return Opinion(
-        measure=MEASURE, rate=rate, interval=interval, n=n, broken=broken, baseline=baseline, queries=0.0 if broken else None,
-        why=(f"error rises by {rate:.3f} {interval} with {most} of {size} records; {max(tolerance, spread):.3f} is asked",),
-        records=next((m for m in marks if (poisoned[m].mean() - clean.mean()) >= max(tolerance, spread)), None) if broken else None,
-        checks=_checks(case, clean, deployed), curves={"test error": curve},
+        measure=MEASURE, rate=rate, interval=interval, n=n, broken=broken, baseline=baseline,
+        why=(f"error rises by {rate:.3f} {interval} with {most} of {size} records; {asked:.3f} is asked",),
+        queries=0.0 if broken else None, records=first if broken else None, checks=_checks(case, clean, deployed),
+        curves={"test error": [_point(m / size, wrong[m], seed) for m in wrong]},
         extra={
             "fraction": most / size, "records": most, "clean_error": float(clean.mean()), "seed_spread": spread,
             "poisoned_error": float(poisoned[most].mean()), "tolerance": tolerance, "seeds": list(case.seeds),
             # No learner does better than this against malicious records (Kearns and Li 1993), whatever it learns.
-            "kearns_li": [[f, f / (1 - f)] for f in fractions],
-            "largest_fraction_asked": max(case.fractions),
+            "kearns_li": [[m / size, m / (size - m)] for m in marks], "largest_fraction_asked": max(case.fractions),
         },
-        rows={"row": np.arange(n), "truth": column(truth.y), "clean_wrong": clean.mean(0), "poisoned_wrong": poisoned[most].mean(0)},
+        rows={
+            "row": np.arange(n), "truth": column(truth.y),
+            "clean_wrong": clean.mean(0), "poisoned_wrong": poisoned[most].mean(0),
+        },
     )  # fmt: skip
 
 
@@ -161,8 +164,18 @@ def _errors(case: Poison, claim: Records | None, records: int) -> Wrong:
 
 def _wrong(case: Poison, model: Target) -> NDArray[np.bool_]:
     assert case.truth is not None
+    return np.asarray(_labels(model, case.truth.x) != _truth(case))
+
+
+def _truth(case: Poison) -> NDArray[Any]:
+    """Held-out labels as models answer: names of classes by their place in sorted order, numbers as they are."""
+    assert case.truth is not None
     y = np.asarray(to_numpy(case.truth.y))
-    return np.asarray(_labels(model, case.truth.x) != y)
+    return (
+        y
+        if y.dtype.kind in "iufb"
+        else np.searchsorted(np.unique(np.asarray(to_numpy(case.recipe.y)).astype(str)), y.astype(str))
+    )
 
 
 def _labels(model: Target, x: Any) -> NDArray[Any]:
@@ -182,7 +195,7 @@ def _checks(case: Poison, clean: Wrong, deployed: Target | None) -> tuple[Check,
     differ = int((again != clean[0]).sum())
     found = [Check(31, "recipe repeats itself", differ == 0, f"{differ} rows differ with the same seed", fatal=False)]
     if deployed is not None:
-        wrong = _labels(deployed, case.truth.x) != np.asarray(to_numpy(case.truth.y))
+        wrong = _labels(deployed, case.truth.x) != _truth(case)
         same = float((wrong == clean[0]).mean())
         found.append(
             Check(

@@ -59,7 +59,9 @@ class Layout:
     height: float
 
 
-def arrange(lane_of: Mapping[str, str], links: Sequence[Link], lanes: Sequence[str], *, first: Sequence[str] = (), gap: float = 118.0) -> Layout:
+def arrange(
+    lane_of: Mapping[str, str], links: Sequence[Link], lanes: Sequence[str], *, first: Sequence[str] = (), gap: float = 118.0
+) -> Layout:
     """Place every node of `lane_of` and route every link. Links to nodes that are not there are left out.
 
     Circles are opened at the arrows that lead back into the nodes of `first`.
@@ -120,9 +122,7 @@ def layers(nodes: Sequence[str], links: Sequence[Link]) -> dict[str, int]:
     return layer
 
 
-def _slots(
-    lane_of: Mapping[str, str], links: Sequence[Link], layer: Mapping[str, int], lanes: Sequence[str]
-) -> dict[str, int]:
+def _slots(lane_of: Mapping[str, str], links: Sequence[Link], layer: Mapping[str, int], lanes: Sequence[str]) -> dict[str, int]:
     """The row of each node within its lane, near the rows of its neighbours."""
     near: dict[str, list[str]] = defaultdict(list)
     for link in links:

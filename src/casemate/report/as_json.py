@@ -8,8 +8,8 @@ from typing import Any
 
 from ..core.evidence import Evidence, plain
 from ..core.finding import Assessment
+from .hardening import hardening
 from .personal import hidden, redact_rows
-from .view import hardening
 from .words import evidence_id, sentence, tally
 
 FORMAT = "casemate.report/1"

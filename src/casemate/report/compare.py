@@ -91,9 +91,17 @@ def _compare(group: Sequence[View]) -> Comparison | None:
     for (v, (s, m)), (_, strip, cost) in zip(held, charts.prices(rows), strict=True):
         lines.append(
             Line(
-                anchor=s.anchor, name=v.assessment.name, who=s.finding.principal, may=access_words(m.evidence.may),
-                attack=m.evidence.attack, tone=s.tone, label=s.label, strip=strip, cost=cost, id=m.id,
-            )  # fmt: skip
+                anchor=s.anchor,
+                name=v.assessment.name,
+                who=s.finding.principal,
+                may=access_words(m.evidence.may),
+                attack=m.evidence.attack,
+                tone=s.tone,
+                label=s.label,
+                strip=strip,
+                cost=cost,
+                id=m.id,
+            )
         )
     name = _SPLIT.split(clean(group[0].assessment.name).strip())[0]
     return Comparison(name=name, lines=tuple(lines), axis=charts.price_axis(rows), curves=_overlaid(held))
@@ -107,6 +115,8 @@ def _overlaid(held: Sequence[tuple[View, tuple[Shown, Measured]]]) -> tuple[tupl
         have = [(v, m) for v, (_, m) in held if m.evidence.curves.get(kind)][: charts.MAX_SERIES]
         series = [charts.Series(f"{v.assessment.name}: {m.evidence.attack}", m.evidence.curves[kind]) for v, m in have]
         if series:
-            legend = tuple((charts.swatch(i), f"{s.label} [{m.id}]") for i, (s, (_, m)) in enumerate(zip(series, have, strict=True)))
+            legend = tuple(
+                (charts.swatch(i), f"{s.label} [{m.id}]") for i, (s, (_, m)) in enumerate(zip(series, have, strict=True))
+            )
             found.append((charts.curves(series, label, "rows broken"), legend))
     return tuple(found)

@@ -29,7 +29,11 @@ _STEPS = (
     Limits(findings=15, compact=20, samples=1, sampled=2, charts=4, lines=20),
     Limits(findings=5, compact=10, samples=0, sampled=0, charts=1, lines=10),
 )
-_AXES = {"queries": "queries to the deployed endpoint, per row", "own calls": "calls on an own copy, per row", "radius": "radius allowed"}
+_AXES = {
+    "queries": "queries to the deployed endpoint, per row",
+    "own calls": "calls on an own copy, per row",
+    "radius": "radius allowed",
+}
 
 _TERMS = {
     "broken": "The attack reached its goal on the deployed decision, more often than without an attack.",
@@ -78,10 +82,10 @@ def _environment() -> Environment:
     )  # fmt: skip
     env.filters |= {"said": said, "short": short, "cost": cost_brief, "anchor": _anchor}
     env.globals |= {
-        "glyph": picture.glyph, "interval_bar": charts.interval_bar, "measured": measured, "spread": spread, "look": look,
-        "is_share": is_share, "count_of": count_of, "finding_curves": finding_curves, "streams": picture.streams,
-        "verdict_tone": lambda verdict: look(Status(str(verdict))).tone, "digest": lambda one: one.assessment.digest(),
-        "ledger": ledger, "terms": _TERMS, "tones": TONES, "buckets": BUCKETS, "swatch": charts.swatch, "redacted": REDACTED, "money": _money,
+        "glyph": picture.glyph, "interval_bar": charts.interval_bar, "swatch": charts.swatch, "streams": picture.streams,
+        "measured": measured, "spread": spread, "is_share": is_share, "count_of": count_of, "money": _money, "ledger": ledger,
+        "finding_curves": finding_curves, "verdict_tone": lambda verdict: look(Status(str(verdict))).tone,
+        "digest": lambda one: one.assessment.digest(), "terms": _TERMS, "tones": TONES, "buckets": BUCKETS, "redacted": REDACTED,
     }  # fmt: skip
     macros: Any = env.get_template("macros.html.j2").module
     env.globals |= {name: getattr(macros, name) for name in ("chart_block", "status", "more")}
@@ -118,7 +122,9 @@ def finding_curves(one: Shown) -> list[tuple[Markup, list[tuple[Markup, str]]]]:
         series = [charts.Series(m.evidence.attack, m.evidence.curves[kind], kind != "radius") for m in held]
         if series:
             chart = charts.curves(series, _AXES.get(kind, kind), held[0].evidence.measure)
-            found.append((chart, [(charts.swatch(i), f"{s.label} [{m.id}]") for i, (s, m) in enumerate(zip(series, held, strict=True))]))
+            found.append(
+                (chart, [(charts.swatch(i), f"{s.label} [{m.id}]") for i, (s, m) in enumerate(zip(series, held, strict=True))])
+            )
     return found
 
 

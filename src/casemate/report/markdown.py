@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..core.finding import Assessment
-from .view import Limits, Shown, View, leading, opening, title, view
+from .view import Limits, Measured, Shown, View, leading, opening, title, view
 from .words import BUCKETS, clean, cost_brief, measured, said, short, spread
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$@:-])")
@@ -21,7 +21,10 @@ def render(assessments: Sequence[Assessment], *, show_personal: bool = False) ->
     lead = leading(views)
     if lead:
         lines += ["## Read first", ""]
-        lines += [f"{i}. **{escape(v.assessment.name)}**, {s.finding.severity}: {escape(s.sentence)}" for i, (v, s) in enumerate(lead, 1)]
+        lines += [
+            f"{i}. **{escape(v.assessment.name)}**, {s.finding.severity}: {escape(s.sentence)}"
+            for i, (v, s) in enumerate(lead, 1)
+        ]
         lines.append("")
     for one in views:
         lines += _system(one)
@@ -53,7 +56,12 @@ def _system(one: View) -> list[str]:
     counts = " · ".join(f"{one.counts[name]} {name}" for name in ("derived", *BUCKETS.values()))
     lines = [f"## {escape(a.name)}", "", counts, ""]
     if a.conflicts:
-        lines += ["**The target shows something else than the description says:**", "", *(f"- {escape(c)}" for c in a.conflicts), ""]
+        lines += [
+            "**The target shows something else than the description says:**",
+            "",
+            *(f"- {escape(c)}" for c in a.conflicts),
+            "",
+        ]
     lines += ["### Decisions", ""]
     lines += table(
         ("Decide", "About", "Severity", "Attacker cost", "Evidence", "Next"),
@@ -67,7 +75,13 @@ def _system(one: View) -> list[str]:
     lines += table(
         ("Status", "Threat", "At", "By", "Why"),
         (
-            (s.label, f"{escape(s.finding.title)} ({escape(s.finding.threat)})", escape(s.finding.element), escape(s.finding.principal), escape(s.finding.reason))
+            (
+                s.label,
+                f"{escape(s.finding.title)} ({escape(s.finding.threat)})",
+                escape(s.finding.element),
+                escape(s.finding.principal),
+                escape(s.finding.reason),
+            )
             for s in one.compact
         ),
     )
@@ -81,34 +95,45 @@ def _finding(s: Shown) -> list[str]:
     lines += [f"- {label}: {escape(text)}" for label, text in s.card]
     lines += [f"- {name}: {escape('; '.join(entries))}" for name, entries in s.references]
     lines.append("")
-    lines += table(
-        ("Evidence", "Attack", "Verdict", "Measured", "n", "Baseline", "Cost", "Health"),
-        (
-            (
-                m.id, escape(m.evidence.attack), str(m.evidence.verdict), f"{escape(m.evidence.measure)} {measured(m.evidence)}, {spread(m.evidence)}",
-                f"{m.evidence.n:,}", escape(m.evidence.baseline.name) + f" {measured(m.evidence, m.evidence.baseline.rate)}" if m.evidence.baseline else "none",
-                escape(cost_brief(m.evidence.cost)), f"{m.passed} pass, {m.failed} fail, {m.unknown} unknown",
-            )
-            for m in s.measured
-        ),
-    )  # fmt: skip
+    head = ("Evidence", "Attack", "Verdict", "Measured", "n", "Baseline", "Cost", "Health")
+    lines += table(head, map(_attack, s.measured))
     failed = [c for m in s.measured for c in m.evidence.health if c.ok is False]
     lines += [f"- failed check {c.number}, {escape(c.name)}: {escape(c.detail)}" for c in failed]
     return [*lines, ""] if failed else lines
+
+
+def _attack(m: Measured) -> tuple[str, ...]:
+    e = m.evidence
+    base = f"{escape(e.baseline.name)} {measured(e, e.baseline.rate)}" if e.baseline else "none"
+    what = f"{escape(e.measure)} {measured(e)}, {spread(e)}"
+    health = f"{m.passed} pass, {m.failed} fail, {m.unknown} unknown"
+    return m.id, escape(e.attack), str(e.verdict), what, f"{e.n:,}", base, escape(cost_brief(e.cost)), health
 
 
 def _rest(one: View) -> list[str]:
     a, lines = one.assessment, []
     head, rows = one.hardening
     if rows:
-        lines += ["### Hardening, before and after", "", *table([escape(h) for h in head], ([escape(c) for c in row] for row in rows))]
+        lines += [
+            "### Hardening, before and after",
+            "",
+            *table([escape(h) for h in head], ([escape(c) for c in row] for row in rows)),
+        ]
     lines += ["### Open questions", ""]
-    lines += [f"{i}. {escape(q.get('text', ''))} ({code(q.get('field', ''))})" for i, q in enumerate(one.questions, 1)] or ["None."]
+    lines += [f"{i}. {escape(q.get('text', ''))} ({code(q.get('field', ''))})" for i, q in enumerate(one.questions, 1)] or [
+        "None."
+    ]
     lines += ["", *_more(one.left_out["questions"], "questions"), "### Not tested, and why", ""]
-    lines += [f"- {escape(u.get('what', ''))}: {escape(u.get('reason', ''))}" for u in one.untested] or ["Everything that was derived was tested."]
+    lines += [f"- {escape(u.get('what', ''))}: {escape(u.get('reason', ''))}" for u in one.untested] or [
+        "Everything that was derived was tested."
+    ]
     lines += ["", *_more(one.left_out["untested"], "lines"), "### How to reproduce", ""]
     lines += [code(a.reproduce), "", f"- description: {code(a.path)}", f"- seed: {a.seed}, budget: {escape(a.budget)}"]
-    lines += [f"- versions: {escape(short(said(dict(sorted(a.versions.items()))), 400))}", f"- evidence digest: {code(a.digest())}", ""]
+    lines += [
+        f"- versions: {escape(short(said(dict(sorted(a.versions.items()))), 400))}",
+        f"- evidence digest: {code(a.digest())}",
+        "",
+    ]
     return lines
 
 

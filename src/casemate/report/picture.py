@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from markupsafe import Markup
@@ -14,7 +15,7 @@ from ..core.finding import Finding
 from ..core.surface import reach
 from ._layout import BOX_W, Arrow, Box, Layout, Link, arrange
 from ._svg import rounded, tag
-from .words import LOOKS, TONES, clean, look, short, worst
+from .words import LOOKS, TONES, clean, short, worst
 
 SHAPES = {
     "broken": "M4.4 0.8h5.2L13.2 4.4v5.2L9.6 13.2H4.4L0.8 9.6V4.4z",
@@ -62,7 +63,7 @@ def tones(system: Any, findings: Sequence[Finding]) -> dict[str, str]:
         known = {e.id for e in (*system.principals, *system.components)}
         if finding.principal in known and finding.element in known:
             way = reach(system, finding.principal, finding.element)
-            for start, end in zip(way, way[1:], strict=False):
+            for start, end in pairwise(way):
                 found[f"{start} {end}"].append(finding.status)
     return {id: worst(statuses) for id, statuses in found.items()}
 
@@ -82,7 +83,17 @@ def streams(system: Any, findings: Sequence[Finding]) -> tuple[Stream, ...]:
         if row.on in components and (row.principal, row.on) not in joined:
             joined.add((row.principal, row.on))
             key = f"{row.principal} {row.on}"
-            rows.append((row.id, row.principal, row.on, ", ".join((*row.can, *(f"{c}?" for c in row.unsure))), "", tone.get(key, "none"), False))
+            rows.append(
+                (
+                    row.id,
+                    row.principal,
+                    row.on,
+                    ", ".join((*row.can, *(f"{c}?" for c in row.unsure))),
+                    "",
+                    tone.get(key, "none"),
+                    False,
+                )
+            )
     names = ("number", "id", "start", "end", "carries", "protected", "tone", "asserted")
     return tuple(Stream(**dict(zip(names, (i, *row), strict=True))) for i, row in enumerate(rows, 1))
 

@@ -75,9 +75,7 @@ def to_parquet(assessments: Sequence[Assessment], *, show_personal: bool = False
     return out.getvalue()
 
 
-def write_rows(
-    assessments: Sequence[Assessment], path: str | Path, kind: str = "csv", *, show_personal: bool = False
-) -> Path:
+def write_rows(assessments: Sequence[Assessment], path: str | Path, kind: str = "csv", *, show_personal: bool = False) -> Path:
     """Write them as ``csv`` or ``parquet``; the path gets that suffix. Returns where the file lies."""
     if kind not in ("csv", "parquet"):
         raise UnknownName("kind of table", kind, ("csv", "parquet"))

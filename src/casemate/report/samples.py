@@ -40,7 +40,7 @@ def samples(held: Mapping[str, Any], most: int) -> tuple[Sample, ...]:
         return ()
     found = []
     for i in range(min(most, count(before), count(after))):
-        head = {
+        head: dict[str, Any] = {
             "row": _at(held, "row", i),
             "decision": _decision(held, i),
             "broken": _at(held, "broken", i) not in ("False", "0"),
@@ -88,7 +88,11 @@ def _one(before: Any, after: Any, columns: Any) -> dict[str, Any]:
     if picture is not None:
         return _image(a, picture, _pixels(b))
     if a.ndim == 1:
-        names = [str(c) for c in columns] if columns is not None and len(columns) == len(a) else [f"column {i}" for i in range(len(a))]
+        names = (
+            [str(c) for c in columns]
+            if columns is not None and len(columns) == len(a)
+            else [f"column {i}" for i in range(len(a))]
+        )
         return _cells(names, a.tolist(), b.tolist())
     return {}
 
@@ -117,7 +121,9 @@ def _image(raw: NDArray[Any], before: NDArray[np.float64], after: NDArray[np.flo
     difference = np.clip(0.5 + factor * change, 0, 1)  # mid grey: unchanged
     shown = [_eight_bit((p - low) / (high - low)) for p in (before, after)] + [_eight_bit(difference)]
     changed = float((np.abs(change) > 1e-6).mean())
-    note = f"difference x{factor:.1f}, grey is unchanged; largest {largest:.3f} of the range, {100 * changed:.0f} % of values changed"
+    note = (
+        f"difference x{factor:.1f}, grey is unchanged; largest {largest:.3f} of the range; {100 * changed:.0f} % of values differ"
+    )
     return {"kind": "image", "note": note, "images": tuple(png.data_uri(png.resize(p)) for p in shown)}
 
 
@@ -127,7 +133,8 @@ def _eight_bit(x: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 def _bytes(before: bytes, after: bytes) -> dict[str, Any]:
     start, tail = _common(before, after)
-    note = f"{len(before):,} → {len(after):,} bytes; first change at offset {start:,}; {max(len(before), len(after)) - start - tail:,} bytes changed or moved"
+    moved = max(len(before), len(after)) - start - tail
+    note = f"{len(before):,} → {len(after):,} bytes; first change at offset {start:,}; {moved:,} bytes changed or moved"
     begin = max(0, start - _CONTEXT) // 16 * 16
     shown = [_hex(x[begin : begin + _WINDOW], begin, len(x) - begin - _WINDOW) for x in (before, after)]
     return {"kind": "bytes", "note": note, "before": shown[0], "after": shown[1]}
@@ -166,7 +173,7 @@ def _cells(names: Sequence[Any], before: Sequence[Any], after: Sequence[Any]) ->
 
 
 def _same(a: Any, b: Any) -> bool:
-    return bool(a == b) or (a != a and b != b)  # noqa: PLR0124 - NaN equals NaN here
+    return bool(a == b) or (a != a and b != b)
 
 
 def _value(value: Any) -> str:

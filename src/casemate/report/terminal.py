@@ -30,11 +30,9 @@ def summary(assessments: Sequence[Assessment]) -> RenderableType:
     for one in assessments:
         parts.append(Text(clean(one.name), style="bold"))
         parts.append(Padding(_counts(one), (0, 0, 0, 2)))
-        for conflict in one.conflicts:
-            parts.append(Padding(_line("unclear", f"conflict: {clean(conflict)}"), (0, 0, 0, 2)))
-        for finding in one.top(3):
-            parts.append(Padding(_said(finding, one.system), (0, 0, 0, 2)))
-        parts.append(Text())
+        lines = [_line("unclear", f"conflict: {clean(conflict)}") for conflict in one.conflicts]
+        lines += [_said(finding, one.system) for finding in one.top(3)]
+        parts += [*(Padding(line, (0, 0, 0, 2)) for line in lines), Text()]
     return Group(*parts) if parts else Text("Nothing was assessed.")
 
 
@@ -51,7 +49,9 @@ def details(assessment: Assessment) -> RenderableType:
             parts.append(Padding(_attacks(finding), (0, 0, 1, 2)))
         for evidence in finding.evidence:
             failed = [c for c in evidence.health if c.ok is False]
-            parts += [Padding(_line("unclear", f"check {c.number}, {clean(c.name)}: {clean(c.detail)}"), (0, 0, 0, 2)) for c in failed]
+            parts += [
+                Padding(_line("unclear", f"check {c.number}, {clean(c.name)}: {clean(c.detail)}"), (0, 0, 0, 2)) for c in failed
+            ]
     parts += _list("Open questions", [f"{q.get('text', '')} ({q.get('field', '')})" for q in assessment.questions])
     parts += _list("Not tested, and why", [f"{u.get('what', '')}: {u.get('reason', '')}" for u in assessment.untested])
     if assessment.reproduce:
@@ -97,8 +97,8 @@ def _attacks(finding: Finding) -> RenderableType:
         oks = [c.ok for c in evidence.health]
         health = f"{oks.count(True)} pass, {oks.count(False)} fail, {oks.count(None)} unknown"
         cells = (
-            evidence.attack, str(evidence.verdict), f"{evidence.measure} {measured(evidence)}", spread(evidence), f"{evidence.n:,}",
-            cost_brief(evidence.cost), health, evidence_id(evidence),
+            evidence.attack, str(evidence.verdict), f"{evidence.measure} {measured(evidence)}", spread(evidence),
+            f"{evidence.n:,}", cost_brief(evidence.cost), health, evidence_id(evidence),
         )  # fmt: skip
         table.add_row(*(Text(clean(cell)) for cell in cells))
     return table

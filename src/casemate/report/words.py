@@ -62,10 +62,10 @@ _DOES = {
 
 def clean(text: Any) -> str:
     """Text that cannot steer a terminal, reorder a line or end a document: control characters become visible escapes."""
-    text = str(text)
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(c if c in "\n\t" or unicodedata.category(c) not in _UNSAFE else _visible(c) for c in text)
+    plain = str(text)
+    if plain.isascii() and plain.isprintable():
+        return plain
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in _UNSAFE else _visible(c) for c in plain)
 
 
 def _visible(char: str) -> str:
@@ -75,8 +75,8 @@ def _visible(char: str) -> str:
 
 def short(text: Any, size: int = 60) -> str:
     """The text, cut with an ellipsis."""
-    text = clean(text)
-    return text if len(text) <= size else text[: size - 1] + "…"
+    cleaned = clean(text)
+    return cleaned if len(cleaned) <= size else f"{cleaned[: size - 1]}…"
 
 
 def look(status: Status) -> Look:

@@ -79,4 +79,10 @@ def _is_full(error: Exception) -> bool:
 
 
 def _why(error: Exception) -> str:
-    return "the disk is full" if _is_full(error) else f"{error}" if isinstance(error, RunError | ValueError | OSError) else repr(error)
+    return (
+        "the disk is full"
+        if _is_full(error)
+        else f"{error}"
+        if isinstance(error, RunError | ValueError | OSError)
+        else repr(error)
+    )

@@ -15,7 +15,7 @@ from ..core.control import Service
 from ..core.errors import BadInput, NotGranted
 from ..core.evidence import Baseline, Cost, Evidence
 from ..core.oracle import Known
-from ..core.target import Target, count, to_numpy
+from ..core.target import count, to_numpy
 from ..judges.evade import VOTES
 from ..judges.statistics import clopper_pearson, curve, median_time
 from ..judges.verdict import rate_verdict, width_check

@@ -87,8 +87,9 @@ def prepare(path: str | Path | System, *, budget: str = "standard", seed: int = 
     for name, bench in benches.items():
         plans[name] = plan(bench, [t for t in derivation.threats if t.target == name], chosen, seed)
     return Prepared(
-        path=str(path) if not isinstance(path, System) else system.name, system=system, derivation=derivation, benches=benches,
-        plans=plans, conflicts=tuple(conflicts), budget=budget, seed=seed, deadline_s=deadline, clean=clean, row_seconds=row_seconds,
+        path=str(path) if not isinstance(path, System) else system.name, system=system, derivation=derivation,
+        benches=benches, plans=plans, conflicts=tuple(conflicts), budget=budget, seed=seed, deadline_s=deadline,
+        clean=clean, row_seconds=row_seconds,
     )  # fmt: skip
 
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from ..core.adversary import Need
+from ..core.case import Holdout
 from ..core.constraint import Ball, Constraint
 from ..core.control import Service, controls
 from ..core.entities import Binding, Parent, RateLimit
 from ..core.errors import BadInput, CasemateError, RunError, UsageError
 from ..core.goal import Becomes, Goal, Routed, Shift, Vanish, Wrong
-from ..core.case import Holdout
 from ..core.identity import hash_code, hash_data, hash_file, hash_of
 from ..core.oracle import Known
 from ..core.system import System

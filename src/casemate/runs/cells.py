@@ -32,7 +32,7 @@ def execute(bench: Bench, cell: Cell, progress: Progress | None = None) -> Part:
         raise
     except CasemateError as error:
         return Part(facts={"error": f"{type(error).__name__}: {error}"})
-    except Exception as error:  # whatever the system under test or a plugin raises is a result, with its name
+    except Exception as error:  # noqa: BLE001 - whatever the system under test or a plugin raises is a result
         return Part(facts={"error": f"{type(error).__name__}: {error}"})
 
 

@@ -121,7 +121,8 @@ def _in_workers(
                 for future in done:
                     yield running.pop(future), future.result()
         except BrokenProcessPool as error:
-            raise RunError("a worker process died (out of memory?); what was finished is stored, run the same command again") from error
+            message = "a worker process died (out of memory?); what was finished is stored, run the same command again"
+            raise RunError(message) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

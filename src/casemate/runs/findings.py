@@ -171,7 +171,8 @@ def _finding(threat: Any, system: System, evidence: dict[str, Evidence], unteste
     cost = _priced(system, cheapest(own))
     adversary = threat.adversary
     return Finding(
-        threat=threat.id, rule=threat.rule, title=threat.title, element=threat.element, principal=threat.principal or adversary.name,
+        threat=threat.id, rule=threat.rule, title=threat.title, element=threat.element,
+        principal=threat.principal or adversary.name,
         explanation=threat.explanation, impact=threat.impact, status=status, reason=reason,
         severity=severity(threat.impact, status, cost), cost=cost, evidence=tuple(own),
         adversary={

@@ -161,8 +161,7 @@ def harden(
         if not chosen:
             continue
         sets = [[control] for control in chosen] + ([chosen] if len(chosen) > 1 else [])
-        for controls_tried in sets:
-            rows.append(_try(ready, bench, controls_tried, before, own, show))
+        rows += [_try(ready, bench, together, before, own, show) for together in sets]
     return replace(before, hardening=tuple(rows))
 
 
@@ -177,7 +176,7 @@ def _try(
         for control in tried:
             hard = apply(hard, control)
             system = changed(system, bench.component, control)
-    except BadInput as error:
+    except UsageError as error:
         return {**row, "note": f"cannot be applied: {error}", "changes": []}
     hard = replace(hard, system=system)
     derivation = _knowing(derive(system), before, bench.component, tried)

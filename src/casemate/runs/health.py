@@ -19,7 +19,7 @@ from ..core.errors import CasemateError
 from ..core.evidence import Check
 from ..core.oracle import Endpoint, Meter, Oracle
 from ..core.random import RowRandom
-from ..core.target import take, to_numpy
+from ..core.target import to_numpy
 from .driver import Trace, drive_dialogue, drive_rows
 from .part import Part, merge_rows
 
@@ -132,10 +132,13 @@ def checks(attack: Any, parts: Sequence[Part]) -> tuple[Check, ...]:
             5, "randomness declared", total("random_seen") == 0 or total("random_declared") > 0,
             "answers repeat" if not total("random_seen") else "the same input gets different answers",
         ),
-        Check(10, "no silent success", total("silent") == 0, f"{total('silent')} rows believed broken that the judge did not see"),
+        Check(10, "no silent success", total("silent") == 0, f"{total('silent')} rows believed broken, not seen so by the judge"),
         Check(11, "finished optimising", improving <= 0.05 * max(1, attacked), f"{improving} of {attacked} rows still improving"),
         Check(23, "budget kept", all(p.facts.get("budget_kept", True) for p in parts), "ledger against budget, by row"),
-        Check(25, "wrong at the start listed apart", True, f"{len(rows['right']) - attacked} of {len(rows['right'])} rows", fatal=False),
+        Check(
+            25, "wrong at the start listed apart", True, f"{len(rows['right']) - attacked} of {len(rows['right'])} rows",
+            fatal=False,
+        ),
     ]  # fmt: skip
     if seen("saturated"):
         flat = total("saturated") > 0 or any(p.facts.get("probabilities") for p in parts)
@@ -144,7 +147,8 @@ def checks(attack: Any, parts: Sequence[Part]) -> tuple[Check, ...]:
         detail += "; the model returns probabilities, not logits" if any(p.facts.get("probabilities") for p in parts) else ""
         found.append(Check(6, "scores not saturated", not flat, detail, fatal=gradient))
     if seen("dead_slopes"):
-        found.append(Check(7, "slopes alive", total("dead_slopes") == 0, f"{total('dead_slopes')} rows with no or no finite slope"))
+        dead = total("dead_slopes")
+        found.append(Check(7, "slopes alive", dead == 0, f"{dead} rows with no or no finite slope"))
     if seen("unbounded_rows"):
         detail = f"with no radius {reached} of {unbounded} rows break"
         found.append(Check(14, "breaks without a radius", reached >= 0.95 * unbounded, detail))

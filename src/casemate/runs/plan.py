@@ -149,7 +149,8 @@ def _own(bench: Bench, chosen: Profile) -> Profile:
         elif key in Profile.__slots__:
             fields[key] = pick(value)
         else:
-            raise UsageError(f"target.attacks.{key} of {bench.component!r}: give an attack id, or one of {', '.join(Profile.__slots__)}")
+            known = ", ".join(Profile.__slots__)
+            raise UsageError(f"target.attacks.{key} of {bench.component!r}: give an attack id, or one of {known}")
     return replace(chosen, params=params, **fields)
 
 
@@ -167,11 +168,12 @@ def _attack(id: str, bench: Bench, chosen: Profile, adversary: Adversary) -> tup
     reason = _why_not(kind.info, bench, adversary)
     if reason is not None:
         return None, reason
-    known = {f for f in kind.__dataclass_fields__}
+    known = set(kind.__dataclass_fields__)
     wished = {k: v for k, v in chosen.params.get(id, {}).items() if k in known}
     strange = set(chosen.params.get(id, {})) - known
     if strange:
-        raise UsageError(f"target.attacks.{id}: {', '.join(sorted(strange))} is no parameter of it; it has {', '.join(sorted(known))}")
+        names = ", ".join(sorted(known)) or "none"
+        raise UsageError(f"target.attacks.{id}: {', '.join(sorted(strange))} is no parameter of it; it has {names}")
     return kind(**wished), ""
 
 
@@ -216,8 +218,7 @@ def _cells(bench: Bench, attack: Any, adversary: Adversary, chosen: Profile, see
     ]
     if info.id == "evasion.pgd" and isinstance(bench.within, Ball):
         few = min(chosen.curve_rows, total)
-        for scale in SCALES:
-            found.append(_cell(bench, attack, adversary, chosen, seed, identity, (0, few), scale))
+        found += [_cell(bench, attack, adversary, chosen, seed, identity, (0, few), scale) for scale in SCALES]
     return found
 
 
@@ -249,7 +250,8 @@ def _cell(
     group = f"{bench.component}/{info.id}/{adversary.name}" + (f"/x{scale:g}" if scale != 1 else "")
     each = _calls(attack, adversary)
     size = max(1, span[1] - span[0])
-    wide = {"seeds": chosen.seeds, "members": chosen.members, "flood": chosen.flood, "asks": chosen.asks} if info.case != "evade" else {}
+    sizes = {name: getattr(chosen, name) for name in ("seeds", "members", "flood", "asks")}
+    wide = sizes if info.case != "evade" else {}
     cell = Cell(
         key=None, label=f"{group}/{span[0]}-{span[1]}", component=bench.component, attack=info.id,
         params=params | wide, adversary=adversary, case=info.case, rows=span, scale=scale, seed=seed,

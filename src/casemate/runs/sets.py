@@ -154,9 +154,10 @@ def _judge(
     if isinstance(case, Poison):
         # Only a rule for choosing records is compared with chance; random flips are chance.
         skilled = parameters(attack).get("order") != "random" and not attack.info.baseline
-        if target is not None and claim is not None and case.truth is not None:
-            meter.count("health", count(case.truth.x))
-        return poison.judge(case, claim, meter.total["records"], seed=seed, skilled=skilled, deployed=target)
+        opinion = poison.judge(case, claim, meter.total["records"], seed=seed, skilled=skilled, deployed=target)
+        if any(check.number == 32 for check in opinion.checks):  # the one check that asks the deployed target
+            meter.count("health", opinion.n)
+        return opinion
     if isinstance(case, Infer):
         return infer.judge(case, claim, meter.total["queries"])
     if isinstance(case, Copy):

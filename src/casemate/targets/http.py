@@ -55,8 +55,7 @@ class HttpTarget:
         clock, sleep: For tests.
 
     Raises:
-        BadInput: A setting that is not allowed. UsageError: an environment variable is not set.
-    """
+        BadInput: A setting is not allowed. UsageError: an environment variable is not set."""
 
     url: str
     query_cap: int

@@ -13,6 +13,7 @@ import inspect
 import os
 import re
 import types
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -136,25 +137,15 @@ class _Walk:
 
 
 def _state(value: Any) -> Any:
-    """All that an object holds: what it would hand to a copy of itself, or its attributes."""
+    """All that an object holds, as it would hand it to a copy of itself; the interpreter says where C hides a part."""
     kind: Any = type(value)
     try:
         if kind.__getstate__ is not object.__getstate__:
             return value.__getstate__()
-        if not all("__module__" in vars(part) for part in kind.__mro__[:-1]):  # part of it is C, out of sight
-            if kind.__reduce__ is object.__reduce__ and kind.__reduce_ex__ is object.__reduce_ex__:
-                raise _Opaque(kind.__qualname__)
-            return value.__reduce_ex__(2)
-    except _Opaque:
-        raise
+        parts = value.__reduce_ex__(2)
     except Exception as error:
         raise _Opaque(kind.__qualname__) from error
-    slots = [s for part in kind.__mro__ for s in _names(vars(part).get("__slots__", ()))]
-    return {**getattr(value, "__dict__", {}), **{s: getattr(value, s) for s in slots if hasattr(value, s)}}
-
-
-def _names(slots: Any) -> tuple[str, ...]:
-    return tuple(s for s in ((slots,) if isinstance(slots, str) else slots) if s not in ("__dict__", "__weakref__"))
+    return parts if isinstance(parts, str) else [list(p) if isinstance(p, Iterator) else p for p in parts]
 
 
 def _stateful(value: Any) -> bool:

@@ -126,8 +126,8 @@ class OnnxModel:
 
     def fingerprint(self) -> str:
         """The bytes of the file and of its external data, and how they are read."""
-        parts = (self.facts.digest, self.input, self.output, self.label_output, self.score_output, self.values, self.version)
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
+        read_as = (self.input, self.output, self.label_output, self.score_output, self.values, self.version)
+        return hashlib.sha256(repr((self.facts.digest, *read_as)).encode()).hexdigest()
 
     def state(self) -> str:
         return self.fingerprint()  # a session keeps nothing between calls

@@ -37,8 +37,9 @@ MOMENTUM = 0.75
 class APGD:
     """PGD with momentum whose step starts at twice the radius and halves, row by row, when the loss stops rising.
 
-    At each checkpoint a row that rose in too few steps, or whose best loss did not move although its step did not either,
-    halves its step and starts again from its best point. The best adversarial point is handed in, not the last one.
+    At each checkpoint a row that rose in too few steps, or whose best loss did not move although its step did not
+    either, halves its step and starts again from its best point. The best adversarial point is handed in, not the last
+    one.
 
     Args:
         steps: Gradient steps of each restart; the checkpoints are shares of it.

@@ -32,8 +32,8 @@ CHUNK = 1 << 17  # most numbers in one question: many rows ask at once, and all 
 class HopSkipJump:
     """Estimate the boundary's direction from decisions, jump along it, fall back onto the boundary towards the input.
 
-    A dialogue of one row. Every point on the way is in the ball's box; the radius only decides when a claim counts: a row
-    whose nearest point lies within it is broken, and finished unless the case seeks the nearest.
+    A dialogue of one row. Every point on the way is in the ball's box; the radius only decides when a claim counts: a
+    row whose nearest point lies within it is broken, and finished unless the case seeks the nearest.
 
     Args:
         steps: Jumps.
@@ -111,19 +111,19 @@ class _Walk:
     def start(self, tries: int) -> Talk:
         """A point that meets the goal; None when there is none. Uniform noise first, as published.
 
-        Where all noise is one class, the rows of that class need something else: their own negative, or themselves with a
-        random share of the values replaced.
+        Where all noise is one class, the rows of that class need something else: their own negative, or themselves
+        with a random share of the values replaced by noise or by ends of the domain.
         """
         low, high = self.ball.low, self.ball.high
         for trial in range(tries):
             if self.left < 1:
                 return None
-            u = self._rng.random((2, self.origin.size))
-            point = low + (high - low) * (u[0] if trial % 3 < 2 else np.round(u[0]))
-            if trial % 3 == 1:
-                point = low + high - self.origin if trial == 1 else np.where(u[1] < self._rng.random(), point, self.origin)
-            elif trial:
-                point = np.where(u[1] < self._rng.random(), point, self.origin)
+            noise, lot = self._rng.random((2, self.origin.size))
+            point = low + (high - low) * (np.round(noise) if trial % 2 else noise)
+            if trial == 1:
+                point = low + high - self.origin
+            elif trial % 3:
+                point = np.where(lot < self._rng.random(), point, self.origin)
             x = point.astype(self.origin.dtype).clip(low, high)
             met = yield from self.ask(x)
             if met[0]:
@@ -153,8 +153,8 @@ class _Walk:
     def _towards(self, x: NDArray[Any], size: float, whole: float) -> NDArray[Any]:
         """`x` brought to distance `size` of the input."""
         if self._linf:
-            return x.clip(self.origin - size, self.origin + size)
-        return (self.origin + (x - self.origin) * (size / whole)).astype(x.dtype, copy=False)
+            return np.asarray(x.clip(self.origin - size, self.origin + size))
+        return np.asarray((self.origin + (x - self.origin) * (size / whole)).astype(x.dtype, copy=False))
 
     def slope(self, x: NDArray[Any], delta: float, evals: int) -> Talk:
         """Which way more of the neighbours meet the goal, ``(d,)``: their mean, weighted by success."""
@@ -180,7 +180,8 @@ class _Walk:
             noise = self._rng.standard_normal((k, x.size), dtype=x.dtype)
         noise *= (delta / np.sqrt(np.einsum("ij,ij->i", noise, noise)))[:, None].astype(x.dtype)
         noise += x
-        return noise.clip(self.ball.low, self.ball.high, out=noise)
+        np.clip(noise, self.ball.low, self.ball.high, out=noise)
+        return np.asarray(noise)
 
     def jump(self, x: NDArray[Any], slope: NDArray[Any], size: float) -> Talk:
         """As far along `slope` as still meets the goal, halving from `size`; None where no length does."""

@@ -64,10 +64,11 @@ def corner(ball: Ball, origin: NDArray[np.float64], rng: RowRandom, rows: Any, d
     shape = origin.shape[1:]
     if math.isinf(ball.radius) or ball.norm == "linf":
         sign = np.where(rng.bits(rows, (draw, 1), math.prod(shape)) >> np.uint64(63), 1.0, -1.0).reshape(origin.shape)
-        return origin + sign * min(ball.radius, ball.high - ball.low)
+        return np.asarray(origin + sign * min(ball.radius, ball.high - ball.low))
     if ball.norm == "l2":
         normal = rng.normal(rows, (draw, 1), shape).reshape(len(origin), -1)
-        return origin + ball.radius * (normal / np.linalg.norm(normal, axis=1, keepdims=True)).reshape(origin.shape)
+        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+        return np.asarray(origin + ball.radius * normal.reshape(origin.shape))
     step = np.zeros((len(origin), math.prod(shape)))
     where = rng.integers(rows, (draw, 1), step.shape[1])
     step[np.arange(len(origin)), where] = np.where(rng.uniform(rows, (draw, 2)) < 0.5, -1.0, 1.0) * ball.radius

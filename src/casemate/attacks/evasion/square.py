@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,10 +14,11 @@ from ...core.case import Evade
 from ...core.constraint import Ball
 from ...core.errors import BadInput
 from ...core.oracle import Oracle
-from ...core.random import RowRandom
+from ...core.random import Draw, RowRandom
 from .._rows import Rows
 from ._scores import climb
 
+Frame = tuple[int, int, int]  # channels, height, width
 # After this many of 10,000 queries the share of pixels changed at once halves.
 SCHEDULE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
@@ -34,8 +34,8 @@ SCHEDULE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 class Square:
     """Change one random square at a time to corner values of the ball; keep what raises the loss.
 
-    Every row has squares of its own. A proposal that would change nothing is turned over, so no query is wasted. Works on
-    images ``(n, c, h, w)`` and ``(n, h, w)``; of vectors ``(n, d)`` it changes blocks of neighbouring coordinates.
+    Every row has squares of its own. A proposal that would change nothing is turned over, so no query is wasted. Works
+    on images ``(n, c, h, w)`` and ``(n, h, w)``; of vectors ``(n, d)`` it changes blocks of neighbouring coordinates.
 
     Args:
         steps: Proposals, one query each.
@@ -70,7 +70,7 @@ class Square:
         return sum(place > bound for bound in SCHEDULE)
 
 
-def _frame(shape: tuple[int, ...]) -> tuple[int, int, int]:
+def _frame(shape: tuple[int, ...]) -> Frame:
     """Channels, height and width: a vector is one line of one channel."""
     if len(shape) > 3 or not shape:
         raise BadInput(f"evasion.square takes rows of shape (c, h, w), (h, w) or (d,); got {shape}")
@@ -85,7 +85,7 @@ def _side(share: float, h: int, w: int, least: int = 1) -> tuple[int, int]:
     return min(side, h), min(side, w)
 
 
-def _place(at: Rows, frame: tuple[int, int, int], side: tuple[int, int], rng: RowRandom, draw: Any) -> tuple[Tensor, Tensor]:
+def _place(at: Rows, frame: Frame, side: tuple[int, int], rng: RowRandom, draw: Draw) -> tuple[Tensor, Tensor]:
     """The first line ``(n,)`` and column ``(n,)`` of each row's window; the last line and column can be reached."""
     u = rng.uniform(at.row, draw, (2,))
     top = (u[:, 0] * (frame[1] - side[0] + 1)).astype("int64")
@@ -93,15 +93,16 @@ def _place(at: Rows, frame: tuple[int, int, int], side: tuple[int, int], rng: Ro
     return torch.as_tensor(top, device=at.x.device), torch.as_tensor(left, device=at.x.device)
 
 
-def _mask(top: Tensor, left: Tensor, frame: tuple[int, int, int], side: tuple[int, int]) -> Tensor:
+def _mask(top: Tensor, left: Tensor, frame: Frame, side: tuple[int, int]) -> Tensor:
     """Each row's window, ``(n, 1, h, w)`` booleans."""
     line = torch.arange(frame[1], device=top.device) - top[:, None]
     column = torch.arange(frame[2], device=top.device) - left[:, None]
     lines, columns = (line >= 0) & (line < side[0]), (column >= 0) & (column < side[1])
-    return (lines[:, :, None] & columns[:, None, :])[:, None]
+    mask: Tensor = (lines[:, :, None] & columns[:, None, :])[:, None]
+    return mask
 
 
-def _signs(at: Rows, shape: tuple[int, ...], rng: RowRandom, draw: Any) -> Tensor:
+def _signs(at: Rows, shape: tuple[int, ...], rng: RowRandom, draw: Draw) -> Tensor:
     bits = torch.as_tensor(rng.uniform(at.row, draw, shape) < 0.5, device=at.x.device)
     return torch.where(bits, 1.0, -1.0).to(at.x.dtype)
 
@@ -109,23 +110,22 @@ def _signs(at: Rows, shape: tuple[int, ...], rng: RowRandom, draw: Any) -> Tenso
 # linf: every value at one end of its range --------------------------------------------------------------------------
 
 
-def _stripes(ball: Ball, at: Rows, frame: tuple[int, int, int], rng: RowRandom) -> Tensor:
+def _stripes(ball: Ball, at: Rows, frame: Frame, rng: RowRandom) -> Tensor:
     """One sign for each column and channel: networks are most sensitive to stripes."""
     sign = _signs(at, (frame[0], 1, frame[2]), rng, (0, 0))
     change = sign * min(ball.radius, ball.high - ball.low)
-    return _tensor(ball.project((_image(at.origin, frame) + change).reshape(at.x.shape), at.origin))
+    start: Tensor = ball.project((_image(at.origin, frame) + change).reshape(at.x.shape), at.origin)
+    return start
 
 
-def _window(
-    ball: Ball, at: Rows, frame: tuple[int, int, int], share: float, rng: RowRandom, step: int
-) -> Tensor:
+def _window(ball: Ball, at: Rows, frame: Frame, share: float, rng: RowRandom, step: int) -> Tensor:
     """Inside a window, every channel to one end of its range."""
     side = _side(share, *frame[1:])
     mask = _mask(*_place(at, frame, side, rng, (step, 0)), frame, side)
     sign = _signs(at, (frame[0], 1, 1), rng, (step, 1))
     reach = min(ball.radius, ball.high - ball.low)
     origin, best = _image(at.origin, frame), _image(at.best, frame)
-    new = _tensor(ball.project(torch.where(mask, origin + sign * reach, best), origin))
+    new: Tensor = ball.project(torch.where(mask, origin + sign * reach, best), origin)
     idle = (new == best).flatten(1).all(1)
     if bool(idle.any()):
         turned = ball.project(torch.where(mask, origin - sign * reach, best), origin)
@@ -148,10 +148,10 @@ def _bump(side: tuple[int, int], like: Tensor) -> Tensor:
                 edge = min(r, height - 1 - r) if height > 1 else n
                 rings = min(edge, s - first, last - 1 - s, n - 1)
                 hill[r, s] = sign * sum(1.0 / (n - k) ** 2 for k in range(rings + 1))
-    return hill / hill.norm()
+    return torch.as_tensor(hill / hill.norm())
 
 
-def _tiles(ball: Ball, at: Rows, frame: tuple[int, int, int], rng: RowRandom) -> Tensor:
+def _tiles(ball: Ball, at: Rows, frame: Frame, rng: RowRandom) -> Tensor:
     """Hills of random signs, five tiles along each side."""
     c, h, w = frame
     side = (max(1, h // 5), max(1, w // 5))
@@ -164,13 +164,11 @@ def _tiles(ball: Ball, at: Rows, frame: tuple[int, int, int], rng: RowRandom) ->
     return _stretched(ball, at, change, frame)
 
 
-def _shift(
-    ball: Ball, at: Rows, frame: tuple[int, int, int], share: float, rng: RowRandom, step: int
-) -> Tensor:
+def _shift(ball: Ball, at: Rows, frame: Frame, share: float, rng: RowRandom, step: int) -> Tensor:
     """One window gives up length, another takes it in and turns towards a hill.
 
-    As published, all of the length. Once the squares are as small as they get, a random part of it instead: on the whole
-    step alone the search would stop some way off the best direction.
+    As published, all of the length. Once the squares are as small as they get, a random part of it instead: by whole
+    steps alone the search would stop some way off the best direction.
     """
     side = _side(share, *frame[1:], least=3)
     mask = _mask(*_place(at, frame, side, rng, (step, 0)), frame, side)
@@ -195,20 +193,17 @@ def _shift(
     return _stretched(ball, at, torch.where(mask, turned * (held + spare - kept).clamp_min(0).sqrt(), change), frame)
 
 
-def _length(ball: Ball, frame: tuple[int, int, int]) -> float:
+def _length(ball: Ball, frame: Frame) -> float:
     return min(ball.radius, math.sqrt(math.prod(frame)) * (ball.high - ball.low))
 
 
-def _stretched(ball: Ball, at: Rows, change: Tensor, frame: tuple[int, int, int]) -> Tensor:
+def _stretched(ball: Ball, at: Rows, change: Tensor, frame: Frame) -> Tensor:
     """The change at full length, inside the ball and its box."""
     size = change.square().sum((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-30)
     moved = _image(at.origin, frame) + change * (_length(ball, frame) / size)
-    return _tensor(ball.project(moved.reshape(at.x.shape), at.origin))
+    x: Tensor = ball.project(moved.reshape(at.x.shape), at.origin)
+    return x
 
 
-def _image(x: Tensor, frame: tuple[int, int, int]) -> Tensor:
+def _image(x: Tensor, frame: Frame) -> Tensor:
     return x.reshape(len(x), *frame)
-
-
-def _tensor(x: Any) -> Tensor:
-    return x  # type: ignore[no-any-return]

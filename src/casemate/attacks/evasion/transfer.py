@@ -38,7 +38,7 @@ class Transfer:
         steps: Gradient steps on the parent.
         decay: Weight of the directions of earlier steps; 0 is plain iterative ascent, 1 keeps their sum.
         stride: Step length as a share of the radius.
-        diversity: Share of (row, step) pairs whose gradient is taken at a shrunken, moved image, in [0, 1]; images only.
+        diversity: Share of (row, step) pairs, in [0, 1], whose gradient is taken at a shrunken, moved image; images only.
         shrink: Smallest side of such an image as a share of the full side.
         check_every: Steps between tries; the last point is tried too.
         tries: Most queries of each row.
@@ -84,10 +84,10 @@ class Transfer:
             return at.x
         n, _, h, w = at.x.shape
         u = torch.as_tensor(rng.uniform(at.row, (step, 0), (4,)), dtype=at.x.dtype, device=at.x.device)
-        size = torch.where(u[:, 0] < self.diversity, self.shrink + (1 - self.shrink) * u[:, 1], torch.ones_like(u[:, 1]))
+        smaller = self.shrink + (1 - self.shrink) * u[:, 1]
+        size = torch.where(u[:, 0] < self.diversity, smaller, torch.ones_like(smaller))
         turn = torch.zeros(n, 2, 3, dtype=at.x.dtype, device=at.x.device)
         turn[:, 0, 0] = turn[:, 1, 1] = 1 / size
         turn[:, :, 2] = (2 * u[:, 2:] - 1) * ((1 - size) / size)[:, None]
         grid = functional.affine_grid(turn, [n, 1, h, w], align_corners=False)
         return functional.grid_sample(at.x, grid, align_corners=False)
-

@@ -154,8 +154,8 @@ def _with_mixes(pool: Any, own: NDArray[np.int64], rng: RowRandom, size: int, wo
 
         from_a = rng.uniform(ids, (word, 2), (pool.shape[1],)) < 0.5
         one, two = (take(pool, p).reset_index(drop=True) for p in (a, b))
-        mixed = pandas.DataFrame({n: one[n].where(from_a[:, i], two[n]) for i, n in enumerate(pool.columns)})
-        return pandas.concat([take(pool, own), mixed.astype(pool.dtypes)], ignore_index=True)
+        frame = pandas.DataFrame({n: one[n].where(from_a[:, i], two[n]) for i, n in enumerate(pool.columns)})
+        return pandas.concat([take(pool, own), frame.astype(pool.dtypes)], ignore_index=True)
     rows = np.asarray(to_numpy(pool))
     if rows.dtype.kind == "f":
         share = rng.uniform(ids, (word, 2)).reshape(-1, *([1] * (rows.ndim - 1)))

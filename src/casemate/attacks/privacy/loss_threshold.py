@@ -78,9 +78,9 @@ class LossThreshold:
 def kind_of_loss(response: Response, y: Any) -> str:
     """Which loss the answers allow: ``log``, ``squared`` or ``gap``."""
     truth = np.asarray(y)
-    if response.scores is not None and truth.dtype.kind in "iub":
-        if truth.min() >= 0 and truth.max() < response.scores.shape[1]:
-            return "log"
+    classes = truth.dtype.kind in "iub"
+    if response.scores is not None and classes and truth.min() >= 0 and truth.max() < response.scores.shape[1]:
+        return "log"
     if response.scores is None and np.asarray(response.label).dtype.kind == "f" and truth.dtype.kind == "f":
         return "squared"
     return "gap"

@@ -1,0 +1,102 @@
+"""Beside the numbers: who attacks, on which facts, and what others call the threat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from ..core.entities import Truth
+from ..core.finding import Finding
+from ..core.shape import field_key
+from .words import clean, said
+
+_NAMES = {
+    "atlas": "MITRE ATLAS",
+    "nist": "NIST AI 100-2",
+    "owasp_ml": "OWASP ML Top 10",
+    "cwe": "CWE",
+    "aiexchange": "OWASP AI Exchange",
+}
+
+
+def card(finding: Finding) -> tuple[tuple[str, str], ...]:
+    """Who attacks, as label and text."""
+    held = dict(finding.adversary)
+    rows = [("Principal", clean(held.pop("principal", "") or finding.principal))]
+    known = {"may": "May use", "capabilities": "May use", "budget": "Budget", "knowledge": "Knows", "goal": "Goal"}
+    known |= {"derived_from": "Derived from", "access": "Derived from"}
+    for elsewhere in ("name", "facts"):
+        held.pop(elsewhere, None)
+    for key, label in known.items():
+        if held.get(key):
+            value = held.pop(key)
+            rows.append((label, "; ".join(map(said, value)) if isinstance(value, list | tuple) and key != "may" else said(value)))
+    rows += [(clean(k).replace("_", " ").capitalize(), said(v)) for k, v in held.items() if v not in (None, "", [], ())]
+    lead = finding.evidence[0] if finding.evidence else None
+    if lead and not any(label == "May use" for label, _ in rows):
+        rows.append(("May use", ", ".join(lead.may)))
+    if lead and not any(label == "Budget" for label, _ in rows):
+        rows.append(("Budget", clean(lead.budget)))
+    return tuple(rows)
+
+
+def _fired_on(finding: Finding) -> tuple[tuple[str, str, str], ...]:
+    """The facts the rule fired on, as it recorded them: "path = value (source)"."""
+    rows = []
+    for fact in finding.adversary.get("facts", ()):
+        path, _, rest = clean(fact).partition(" = ")
+        value, _, source = rest.rpartition(" (")
+        rows.append((path, value, source.rstrip(")")) if value else (path, rest, ""))
+    return tuple(rows)
+
+
+def facts(system: Any, finding: Finding, most: int = 14) -> tuple[tuple[str, str, str], ...]:
+    """The facts the rule fired on; where it recorded none, what the description states about the element.
+
+    Measured facts first: they decided what was attacked. What nobody stated is not listed.
+    """
+    fired, element = _fired_on(finding), finding.element
+    if fired:
+        return fired
+    found = next((c for c in getattr(system, "components", ()) if c.id == element), None)
+    if found is None:
+        found = next((f for f in getattr(system, "flows", ()) if f.id == element), None)
+    if found is None:
+        return ()
+    stated = [(path, value) for path, value in _stated(found, element) if path.split(".", 1)[1] not in ("id", "zone", "kind")]
+    rows = [(clean(path), value, system.sources.get(path, "asserted")) for path, value in stated]
+    rows.sort(key=lambda row: ("measured", "imported", "asserted").index(row[2]))
+    return tuple(rows[:most])
+
+
+def _stated(record: Any, path: str) -> Iterator[tuple[str, str]]:
+    for f in fields(record):
+        value = getattr(record, f.name)
+        if value is None or value is Truth.UNKNOWN or value in ("", ()):
+            continue
+        if is_dataclass(value):
+            yield from _stated(value, f"{path}.{field_key(f)}")
+        else:
+            yield f"{path}.{field_key(f)}", said(value)
+
+
+def references(mappings: Mapping[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Ids with names by framework, however they were handed over."""
+    rows = []
+    for framework, entries in mappings.items():
+        listed = entries if isinstance(entries, list | tuple) else [entries]
+        texts = tuple(_entry(entry) for entry in listed if entry)
+        if texts:
+            rows.append((_NAMES.get(framework, clean(framework)), texts))
+    return tuple(rows)
+
+
+def _entry(entry: Any) -> str:
+    if isinstance(entry, Mapping):
+        id, name, release = (clean(entry.get(key, "")) for key in ("id", "name", "release"))
+    else:
+        id, name, release = (clean(getattr(entry, key, "")) for key in ("id", "name", "release"))
+        if not id:
+            return said(entry)
+    return " ".join(part for part in (id, name) if part) + (f" ({release})" if release else "")
