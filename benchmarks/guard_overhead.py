@@ -239,9 +239,7 @@ def main() -> None:
     parser.add_argument("--path", default=PATH)
     parser.add_argument("--pairs", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument(
-        "--patience", type=float, default=15.0, help="seconds to wait for an idle machine before each pair"
-    )
+    parser.add_argument("--patience", type=float, default=15.0, help="seconds to wait for an idle machine before each pair")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "guard.json")
     parser.add_argument("--serve", default="", help=argparse.SUPPRESS)
     parser.add_argument("--kind", default="bare", help=argparse.SUPPRESS)
@@ -269,10 +267,7 @@ def main() -> None:
             f"at least {LEAST_RATE:,.0f} req/s": echoed["guarded_rate"][0] >= LEAST_RATE,
             f"at least {LEAST_RATE:,.0f} req per CPU second": echoed["guarded_rate_per_cpu_second"][0] >= LEAST_RATE,
         }
-        print(
-            "\nGoals on the echo server: "
-            + "; ".join(f"{goal}: {'met' if ok else 'MISSED'}" for goal, ok in goals.items())
-        )
+        print("\nGoals on the echo server: " + "; ".join(f"{goal}: {'met' if ok else 'MISSED'}" for goal, ok in goals.items()))
     # Runs around other servers stand beside these, each under its own name.
     old = json.loads(options.out.read_text())["results"] if options.out.exists() else []
     names = {(r["server"], r["controls"]) for r in results}

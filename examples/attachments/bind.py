@@ -23,7 +23,7 @@ def target():
         scores[ROUTES.index(seen.route)] = seen.score
         return ROUTES.index(seen.route), scores
 
-    return cm.wrap(screen, output="both", batched=False, classes=len(ROUTES), name="attachment screening",
+    return cm.wrap(screen, output="both", batched=False, classes=ROUTES, name="attachment screening",
                    version=attachments.version())  # fmt: skip
 
 

@@ -38,6 +38,4 @@ def test_the_table_in_the_docs_is_current():
     from casemate.controls import as_table
 
     text = (DOCS / "controls.md").read_text(encoding="utf-8")
-    assert as_table() in text, (
-        "docs/reference/controls.md is stale: paste casemate.controls.as_table() between the marks"
-    )
+    assert as_table() in text, "docs/reference/controls.md is stale: paste casemate.controls.as_table() between the marks"

@@ -161,9 +161,7 @@ def test_no_rows_and_odd_names_are_fine():
     assert state == control.start
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"rows": 0}, {"rows": 1.5}, {"rows": True}, {"per": "year"}, {"parts": 0}, {"total": 0}]
-)
+@pytest.mark.parametrize("wrong", [{"rows": 0}, {"rows": 1.5}, {"rows": True}, {"per": "year"}, {"parts": 0}, {"total": 0}])
 def test_wrong_parameters_are_named(wrong):
     with pytest.raises(UsageError, match=next(iter(wrong))):
         QueryBudget(**wrong)

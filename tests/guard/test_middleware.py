@@ -348,9 +348,7 @@ def test_what_a_failing_server_says_stays_inside(guard):
     app = App(body=b'{"trace":"scores=[0.12345]"}', status=500)
     got = call(guard(app, LabelsOnly()))
     assert (got.status, got.json) == (500, {"error": "the model server answered 500"})
-    assert call(guard(app, budget())).json == {"trace": "scores=[0.12345]"}, (
-        "without an edit there is nothing to keep in"
-    )
+    assert call(guard(app, budget())).json == {"trace": "scores=[0.12345]"}, "without an edit there is nothing to keep in"
 
 
 def test_no_side_door_for_the_application(guard):
@@ -445,8 +443,6 @@ def test_a_chatty_string_full_of_numbers_is_read_in_full(guard, events):
     body = {"inputs": [{"name": text, "shape": [2], "datatype": "BYTES", "data": [text, f'"{text}"']}]}
     assert call(guard(None, budget()), body).status == 200
     assert events[0]["rows"] == 2
-    long = {
-        "inputs": [{"name": "x", "shape": [5, 40], "datatype": "FP32", "data": [[i * 1e-3] * 40 for i in range(5)]}]
-    }
+    long = {"inputs": [{"name": "x", "shape": [5, 40], "datatype": "FP32", "data": [[i * 1e-3] * 40 for i in range(5)]}]}
     assert call(guard(None, budget()), long).status == 200
     assert events[1]["rows"] == 5

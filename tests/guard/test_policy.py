@@ -149,9 +149,7 @@ def test_a_replay_of_a_log_agrees_with_the_guard_that_wrote_it():
     control = QueryBudget(rows=5, per="minute")
     from casemate.guard import Guard
 
-    host = Guard(
-        App(), controls=[control], sink=lambda e: lines.append(json.dumps(e)), clock=lambda: now[0], wall=lambda: now[0]
-    )
+    host = Guard(App(), controls=[control], sink=lambda e: lines.append(json.dumps(e)), clock=lambda: now[0], wall=lambda: now[0])
     codes = []
     for i in range(40):
         codes.append(call(host, request(1 + i % 3)).status)
@@ -215,9 +213,7 @@ def _post(port):
     url = f"http://127.0.0.1:{port}{INFER}"
     for _ in range(200):
         try:
-            with urllib.request.urlopen(
-                urllib.request.Request(url, json.dumps(request()).encode(), {"X-Key": "alice"})
-            ) as got:
+            with urllib.request.urlopen(urllib.request.Request(url, json.dumps(request()).encode(), {"X-Key": "alice"})) as got:
                 return got.status, got.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import numpy as np
@@ -61,10 +62,8 @@ def test_a_placeholder_cannot_be_forged():
 @pytest.mark.parametrize("text", ["1,2,", ",".join("1" * 40) + ",", "1,,2" + ",3" * 40])
 def test_sloppy_lists_never_count_less(text):
     body = b'{"instances":[' + text.encode() + b"]}"
-    try:
+    with contextlib.suppress(Malformed):
         assert Schema(kind="json").count(body) >= text.count(",")
-    except Malformed:
-        pass
 
 
 def test_a_hostile_body_is_read_in_linear_time():
@@ -84,9 +83,7 @@ def test_rounding_reaches_the_wire():
     assert all(len(repr(v)) <= 5 for row in shown["scores"] for v in row)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"kind": "xml"}, {"rows": ""}, {"keep": ("label",)}, {"label": "scores"}, {"also": "id"}]
-)
+@pytest.mark.parametrize("wrong", [{"kind": "xml"}, {"rows": ""}, {"keep": ("label",)}, {"label": "scores"}, {"also": "id"}])
 def test_wrong_parameters_are_named(wrong):
     with pytest.raises(UsageError):
         Schema(**wrong)

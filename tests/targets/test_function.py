@@ -33,6 +33,7 @@ def test_one_file_at_a_time() -> None:
     assert target.name == "route" and target.classes == 3 and target.offers == Need.LABEL | Need.ARTIFACT
     assert target.model.decided(response.label).tolist() == ["sandbox", "deliver", "hold", None]
     assert target.model.label(["hold", "deliver"]).tolist() == [1, 0]
+    assert wrap(lambda x: [2, -1], classes=ROUTES).respond([b"", b""]).label.tolist() == [2, REJECT]
 
 
 def test_labels_scores_logits_and_both() -> None:
@@ -107,7 +108,7 @@ def test_a_hanging_function_says_so_and_is_not_asked_again() -> None:
         return 0
 
     began = time.perf_counter()
-    with pytest.raises(TargetFailed, match="slow hung on row 1 of 4: no answer in 0.2 s"):
+    with pytest.raises(TargetFailed, match=r"slow hung on row 1 of 4: no answer in 0\.2 s"):
         wrap(slow, batched=False, timeout_s=0.2).respond(np.arange(4.0))
     assert time.perf_counter() - began < 5
     left = [thread for thread in threading.enumerate() if thread.name == "casemate slow"]

@@ -122,7 +122,7 @@ def test_bad_files_have_one_clear_message(tmp_path: Path) -> None:
         (tmp_path / "bad.onnx").write_bytes(content)
         with pytest.raises(BadInput, match="is not an ONNX model"):
             wrap(tmp_path / "bad.onnx")
-    with pytest.raises(BadInput, match="only an .onnx file is opened here"):
+    with pytest.raises(BadInput, match=r"only an \.onnx file is opened here"):
         wrap(tmp_path / "model.pkl")
     good = graph(tmp_path / "a.onnx")
     with pytest.raises(BadInput, match=r"takes shape \(n, 4\); got \(5, 3\)"):

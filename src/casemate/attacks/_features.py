@@ -41,7 +41,9 @@ class Features:
 
 
 def levels(column: Any) -> tuple[Any, ...]:
-    """The values of a category in order of appearance; none for a number."""
+    """The values of a category, in order of appearance where no order is declared; none for a number."""
+    if hasattr(column, "cat"):
+        return tuple(column.cat.categories.tolist())
     if column.dtype.kind in "iuf":
         return ()
     return tuple(dict.fromkeys(column.tolist()))

@@ -1,9 +1,9 @@
 """Mitigations, each one object with three uses; one file each.
 
-    service/     steps around an endpoint: the same code in assessment and in production
-    inference/   stages in front of a model
-    training/    other ways to train it
-    pipeline/    the way an artifact travels
+service/     steps around an endpoint: the same code in assessment and in production
+inference/   stages in front of a model
+training/    other ways to train it
+pipeline/    the way an artifact travels
 """
 
 from __future__ import annotations

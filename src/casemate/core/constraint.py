@@ -86,7 +86,8 @@ class Ball:
 
     def project(self, x: Array, origin: Array) -> Array:
         """The nearest allowed input for ``linf``; a near one for ``l2`` and ``l1`` (scaled, then boxed)."""
-        radius = self.inside(x)
+        # The coarser of the two: a float64 model differentiates float32 inputs in float64, and the claim is float32 again.
+        radius = min(self.inside(x), self.inside(origin))
         if self.norm == "linf":
             return x.clip(origin - radius, origin + radius).clip(self.low, self.high)
         change = (x - origin).reshape(len(x), -1)

@@ -55,7 +55,7 @@ class Limits:
                 raise UsageError(f"{name}={value!r} is not allowed; give a number above 0")
 
 
-class Stop(Exception):  # noqa: N818 - it ends a request, it is no error of the guard
+class Stop(Exception):
     """A request that goes no further: the status and the words of the reply, and what the event says."""
 
     def __init__(self, status: int, action: str, reason: str, *, by: Hosted | None = None, wait: float = 0.0) -> None:
@@ -210,9 +210,7 @@ class Guard:
         return Stop(429, "refuse", "too many rows", by=by, wait=max(wait, 1.0))
 
     # -- what is shown of an answer -----------------------------------------------------------------------------------
-    async def _forward(
-        self, scope: Scope, body: bytes, receive: Receive, send: Send, account: str, rows: int | None
-    ) -> None:
+    async def _forward(self, scope: Scope, body: bytes, receive: Receive, send: Send, account: str, rows: int | None) -> None:
         handed = False
 
         async def once() -> Message:
@@ -234,7 +232,7 @@ class Guard:
             message, data = answer.edited(self._edit, lenient=self._unreadable == "pass")
         except Malformed as error:
             stop = Stop(502, "edit_failed", str(error), by=by)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a control of any kind may fail here
             self._report(account, rows, "fault", begun, by=by, reason=type(error).__name__)
             if self._open and answer.complete:
                 await send(answer.start)
@@ -278,7 +276,7 @@ class Guard:
         event["latency_us"] = round((time.perf_counter() - begun) * 1e6)
         try:
             self._sink(event)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever the sink raises, the caller of this decides
             LOGGER.exception("an event was lost: the sink failed")
             return False
         return True

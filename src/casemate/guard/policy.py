@@ -172,9 +172,7 @@ class _Reader:
         if env is not None:
             salt = os.environ.get(str(env), "")
             if not salt:
-                self._say(
-                    "account.salt_env", f"{env!r} is not set in the environment", "set it to 8 to 64 random bytes"
-                )
+                self._say("account.salt_env", f"{env!r} is not set in the environment", "set it to 8 to 64 random bytes")
                 return None
             given["salt"] = salt.encode()
         return self._made(lambda: Accounts(**given), "account")

@@ -38,47 +38,48 @@ def judge(
     if truth is None or not count(truth.x):
         raise BadInput("poisoning is judged on data held out; give truth= with at least one row")
     n, size = count(truth.x), count(case.recipe.x)
-    reason = invalid(claim, size, paid)
-    if claim is None or reason:
-        return failed(MEASURE, n, reason) if claim is not None else _nothing(n)
+    if claim is None:
+        return Opinion(measure=MEASURE, rate=0.0, n=0, broken=False, why=("no record was written: the budget covers none",))
+    if reason := invalid(claim, size, paid):
+        return failed(MEASURE, n, reason)
     most = len(np.asarray(claim.index))
-    marks = sorted({int(f * size) for f in case.fractions if 0 < int(f * size) <= most} | {most})
-    clean = _errors(case, None, 0)
-    poisoned = {m: _errors(case, claim, m) for m in marks}
-    rise = poisoned[most].astype(float) - clean
-    interval = paired(rise, seed)
-    spread = float(np.ptp(clean.mean(1)))
-    rate = float(rise.mean())
-    broken = interval.low > 0 and rate >= max(tolerance, spread)
-    baseline = Baseline("seed-to-seed variation", spread)
-    if skilled:
-        random = _errors(case, random_flips(case, most, seed), most).astype(float) - clean
-        baseline = Baseline("random flips", float(random.mean()), paired(random, seed))
+    marks = sorted({int(f * size) for f in case.fractions if int(f * size) <= most} | {0, most})
+    wrong = {m: _errors(case, claim, m) for m in marks}
+    clean = wrong[0]
+    rise = wrong[most].astype(float) - clean
+    rate, interval, spread = float(rise.mean()), paired(rise, seed), float(np.ptp(clean.mean(1)))
     asked = max(tolerance, spread)
-    first = next((m for m in marks if poisoned[m].mean() - clean.mean() >= asked), None)
-    wrong = {0: clean, **poisoned}
+    broken = interval.low > 0 and rate >= asked
+    baseline = _chance(case, clean, most, seed) if skilled else Baseline("seed-to-seed variation", spread)
+    first = next((m for m in marks if wrong[m].mean() - clean.mean() >= asked), None)
     return Opinion(
         measure=MEASURE, rate=rate, interval=interval, n=n, broken=broken, baseline=baseline,
         why=(f"error rises by {rate:.3f} {interval} with {most} of {size} records; {asked:.3f} is asked",),
         queries=0.0 if broken else None, records=first if broken else None, checks=_checks(case, clean, deployed),
         curves={"test error": [_point(m / size, wrong[m], seed) for m in wrong]},
-        extra={
-            "fraction": most / size, "records": most, "clean_error": float(clean.mean()), "seed_spread": spread,
-            "poisoned_error": float(poisoned[most].mean()), "tolerance": tolerance, "seeds": list(case.seeds),
-            # No learner does better than this against malicious records (Kearns and Li 1993), whatever it learns.
-            "kearns_li": [[m / size, m / (size - m)] for m in marks], "largest_fraction_asked": max(case.fractions),
-        },
-        rows={
-            "row": np.arange(n), "truth": column(truth.y),
-            "clean_wrong": clean.mean(0), "poisoned_wrong": poisoned[most].mean(0),
-        },
+        extra=_extra(case, wrong, size) | {"seed_spread": spread, "tolerance": tolerance},
+        rows={"row": np.arange(n), "truth": column(truth.y), "clean_wrong": clean.mean(0), "poisoned_wrong": wrong[most].mean(0)},
     )  # fmt: skip
 
 
-def invalid(claim: Records | None, size: int, paid: int) -> str:
+def _chance(case: Poison, clean: Wrong, records: int, seed: int) -> Baseline:
+    """What as many random flips do."""
+    rise = _errors(case, random_flips(case, records, seed), records).astype(float) - clean
+    return Baseline("random flips", float(rise.mean()), paired(rise, seed))
+
+
+def _extra(case: Poison, wrong: dict[int, Wrong], size: int) -> dict[str, Any]:
+    most = max(wrong)
+    return {
+        "fraction": most / size, "records": most, "largest_fraction_asked": max(case.fractions), "seeds": list(case.seeds),
+        "clean_error": float(wrong[0].mean()), "poisoned_error": float(wrong[most].mean()),
+        # No learner does better than this against malicious records (Kearns and Li 1993), whatever it learns.
+        "kearns_li": [[m / size, m / (size - m)] for m in wrong],
+    }  # fmt: skip
+
+
+def invalid(claim: Records, size: int, paid: int) -> str:
     """What is wrong with a claim, or an empty string."""
-    if claim is None:
-        return "the attack claimed nothing"
     index = np.asarray(claim.index)
     if index.ndim != 1 or index.dtype.kind not in "iu" or not len(index):
         return "index must be whole numbers, at least one"
@@ -206,8 +207,3 @@ def _checks(case: Poison, clean: Wrong, deployed: Target | None) -> tuple[Check,
             )
         )
     return tuple(found)
-
-
-def _nothing(n: int) -> Opinion:
-    why = ("the attack wrote no record: the budget covers none",)
-    return Opinion(measure=MEASURE, rate=0.0, n=n, broken=False, why=why)

@@ -66,7 +66,7 @@ def _grid(ticks: Sequence[float], scale: Scale, x_label: str, y_label: str) -> M
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         kind = "half" if share == 0.5 else "grid"
         parts.append(tag("line", x1=_LEFT, x2=_W - _RIGHT, y1=_y(share), y2=_y(share), class_=kind))
-        parts.append(tag("text", f"{100 * share:.0f} %", x=_LEFT - 6, y=_y(share) + 3.5, text_anchor="end", class_="tick"))
+        parts.append(tag("text", f"{100 * share:.0f}%", x=_LEFT - 6, y=_y(share) + 3.5, text_anchor="end", class_="tick"))
     bottom = _y(0)
     for x in ticks:
         parts.append(tag("line", x1=scale(x), x2=scale(x), y1=bottom, y2=bottom + 4, class_="axis"))

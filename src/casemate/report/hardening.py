@@ -29,7 +29,7 @@ def _pairs(row: Mapping[str, Any]) -> dict[str, str]:
     for key, value in flat.items():
         name = key.removesuffix("_before").removesuffix("_after")
         if f"{name}_before" in flat and f"{name}_after" in flat:
-            found[name] = " → ".join(_number(name, flat[f"{name}_{when}"]) for when in ("before", "after"))
+            found[name] = " → ".join(_number(name, flat[f"{name}_{when}"]) or "none" for when in ("before", "after"))
         else:
             found[key] = _number(key, value)
     return found
@@ -48,5 +48,5 @@ def _number(key: str, value: Any) -> str:
     if value is None:
         return "not shown"
     if isinstance(value, float) and 0 <= value <= 1 and any(word in key for word in ("rate", "accuracy", "rejected", "share")):
-        return f"{100 * value:.1f} %"
+        return f"{100 * value:.1f}%"
     return f"{value:.4g}" if isinstance(value, float) else said(value)

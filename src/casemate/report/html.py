@@ -14,6 +14,7 @@ from markupsafe import Markup
 from ..core.evidence import Cost, Status
 from ..core.finding import Assessment
 from . import charts, picture
+from .cards import unchanged
 from .compare import Comparison, comparisons
 from .personal import REDACTED
 from .view import Limits, Shown, View, leading, opening, title, view
@@ -83,7 +84,7 @@ def _environment() -> Environment:
     env.filters |= {"said": said, "short": short, "cost": cost_brief, "anchor": _anchor}
     env.globals |= {
         "glyph": picture.glyph, "interval_bar": charts.interval_bar, "swatch": charts.swatch, "streams": picture.streams,
-        "measured": measured, "spread": spread, "is_share": is_share, "count_of": count_of, "money": _money, "ledger": ledger,
+        "measured": measured, "spread": spread, "is_share": is_share, "count_of": count_of, "money": _money, "ledger": ledger, "unchanged": unchanged,
         "finding_curves": finding_curves, "verdict_tone": lambda verdict: look(Status(str(verdict))).tone,
         "digest": lambda one: one.assessment.digest(), "terms": _TERMS, "tones": TONES, "buckets": BUCKETS, "redacted": REDACTED,
     }  # fmt: skip

@@ -40,9 +40,9 @@ def escape(text: Any) -> str:
 
 
 def code(text: Any) -> str:
-    """An inline code span, with backticks taken out."""
-    flat = " ".join(clean(text).split()).replace("`", "'").replace("|", "¦")
-    return f"`{flat}`" if flat else ""
+    """An inline code span; plain text where a character could end the span, the cell or the document."""
+    flat = " ".join(clean(text).split())
+    return escape(flat) if set("`|<&") & set(flat) else f"`{flat}`" if flat else ""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -92,8 +92,8 @@ def _system(one: View) -> list[str]:
 def _finding(s: Shown) -> list[str]:
     f = s.finding
     lines = [f"#### {s.label}: {escape(f.title)} ({escape(f.threat)})", "", escape(s.sentence), "", escape(f.explanation), ""]
-    lines += [f"- {label}: {escape(text)}" for label, text in s.card]
-    lines += [f"- {name}: {escape('; '.join(entries))}" for name, entries in s.references]
+    lines += [f"- {escape(label)}: {escape(text)}" for label, text in s.card]
+    lines += [f"- {escape(name)}: {escape('; '.join(entries))}" for name, entries in s.references]
     lines.append("")
     head = ("Evidence", "Attack", "Verdict", "Measured", "n", "Baseline", "Cost", "Health")
     lines += table(head, map(_attack, s.measured))

@@ -14,8 +14,9 @@ from . import png
 from .words import clean, short
 
 _CELLS = 12  # changed cells of one row
-_WINDOW = 96  # bytes around the first change
-_CONTEXT = 16
+_LINE = 8  # bytes on a line: two dumps fit side by side
+_WINDOW = 10 * _LINE
+_CONTEXT = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +122,8 @@ def _image(raw: NDArray[Any], before: NDArray[np.float64], after: NDArray[np.flo
     difference = np.clip(0.5 + factor * change, 0, 1)  # mid grey: unchanged
     shown = [_eight_bit((p - low) / (high - low)) for p in (before, after)] + [_eight_bit(difference)]
     changed = float((np.abs(change) > 1e-6).mean())
-    note = (
-        f"difference x{factor:.1f}, grey is unchanged; largest {largest:.3f} of the range; {100 * changed:.0f} % of values differ"
-    )
+    note = f"difference x{factor:.1f}, grey is unchanged; largest {largest:.3f} of the range"
+    note += f"; {100 * changed:.0f}% of values differ"
     return {"kind": "image", "note": note, "images": tuple(png.data_uri(png.resize(p)) for p in shown)}
 
 
@@ -135,7 +135,7 @@ def _bytes(before: bytes, after: bytes) -> dict[str, Any]:
     start, tail = _common(before, after)
     moved = max(len(before), len(after)) - start - tail
     note = f"{len(before):,} → {len(after):,} bytes; first change at offset {start:,}; {moved:,} bytes changed or moved"
-    begin = max(0, start - _CONTEXT) // 16 * 16
+    begin = max(0, start - _CONTEXT) // _LINE * _LINE
     shown = [_hex(x[begin : begin + _WINDOW], begin, len(x) - begin - _WINDOW) for x in (before, after)]
     return {"kind": "bytes", "note": note, "before": shown[0], "after": shown[1]}
 
@@ -150,10 +150,10 @@ def _common(before: Sequence[Any], after: Sequence[Any]) -> tuple[int, int]:
 
 def _hex(data: bytes, begin: int, left: int) -> tuple[str, ...]:
     lines = []
-    for at in range(0, len(data), 16):
-        part = data[at : at + 16]
+    for at in range(0, len(data), _LINE):
+        part = data[at : at + _LINE]
         text = "".join(chr(b) if 32 <= b < 127 else "." for b in part)
-        lines.append(f"{begin + at:06x}  {part.hex(' '):<47}  {text}")
+        lines.append(f"{begin + at:06x}  {part.hex(' '):<23}  {text}")
     return (*lines, *([f"… {left:,} more bytes"] if left > 0 else []))
 
 

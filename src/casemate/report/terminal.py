@@ -66,8 +66,9 @@ def _counts(assessment: Assessment) -> Text:
     text = Text(f"{counts['derived']} threats derived")
     for tone, name in BUCKETS.items():
         sign, style = _SIGNS[tone]
-        text.append("  ")
-        text.append(f"{sign} {counts[name]} {name}", style=style if counts[name] else "dim")
+        if counts[name]:
+            text.append("  ")
+            text.append(f"{sign} {counts[name]} {name}", style=style)
     return text
 
 

@@ -57,6 +57,7 @@ class Shown:
     references: tuple[tuple[str, tuple[str, ...]], ...]
     samples: tuple[Sample, ...]
     redacted: bool
+    same_as: tuple[str, str] = ("", "")  # anchor and threat of an earlier finding that rests on the same evidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +97,13 @@ def view(assessment: Assessment, key: str, show_personal: bool = False, limits: 
     """Everything the formats need of one assessment."""
     limits = limits or Limits()
     hide = hidden(assessment, show_personal)
-    shown = [_shown(f, assessment, f"{key}-f{i}", hide, limits) for i, f in enumerate(assessment.findings, 1)]
-    with_evidence = [s for s in shown if s.measured]
+    sampled = [f.threat for f in assessment.findings if f.evidence and assessment.samples.get(f.threat)][: limits.sampled]
+    shown = [
+        _shown(f, assessment, f"{key}-f{i}", hide, limits.samples if f.threat in sampled else 0)
+        for i, f in enumerate(assessment.findings, 1)
+    ]
+    with_evidence = _shared([s for s in shown if s.measured])
     without = [s for s in shown if not s.measured]
-    kept = _few_samples(with_evidence[: limits.findings], limits.sampled)
     decisions, undecided = _decisions(shown)
     lists: dict[str, tuple[Sequence[Any], int]] = {
         "findings": (with_evidence, limits.findings), "compact": (without, limits.compact),
@@ -107,7 +111,7 @@ def view(assessment: Assessment, key: str, show_personal: bool = False, limits: 
     }  # fmt: skip
     return View(
         key=key, assessment=assessment, counts=tally(assessment.findings), decisions=decisions, undecided=undecided,
-        shown=kept, compact=tuple(without[: limits.compact]), questions=assessment.questions[: limits.lines],
+        shown=tuple(with_evidence[: limits.findings]), compact=tuple(without[: limits.compact]), questions=assessment.questions[: limits.lines],
         untested=assessment.untested[: limits.lines], hardening=hardening(assessment.hardening),
         coverage=_coverage(shown), hidden=hide,
         left_out={name: max(0, len(items) - most) for name, (items, most) in lists.items()},
@@ -129,12 +133,12 @@ def opening(views: Sequence[View]) -> str:
 
 def leading(views: Sequence[View], most: int = 3) -> tuple[tuple[View, Shown], ...]:
     """The broken findings to read first, over all systems: by severity, then by the order of their own system."""
-    found = [(v, s) for v in views for s in v.shown if s.finding.status is Status.BROKEN]
+    found = [(v, s) for v in views for s in v.shown if s.finding.status is Status.BROKEN and not s.same_as[0]]
     found.sort(key=lambda pair: (SEVERITIES.index(pair[1].finding.severity), -pair[1].finding.impact))
     return tuple(found[:most])
 
 
-def _shown(finding: Finding, assessment: Assessment, anchor: str, hide: bool, limits: Limits) -> Shown:
+def _shown(finding: Finding, assessment: Assessment, anchor: str, hide: bool, few: int) -> Shown:
     measured = tuple(_measured(e) for e in finding.evidence)
     held = assessment.samples.get(finding.threat, {})
     found = look(finding.status)
@@ -143,16 +147,19 @@ def _shown(finding: Finding, assessment: Assessment, anchor: str, hide: bool, li
         sentence=sentence(finding, assessment.system, measured[0].id if measured else ""),
         cost=cost_brief(finding.cost) if finding.evidence else "", measured=measured, card=card(finding),
         facts=facts(assessment.system, finding), references=references(finding.mappings),
-        samples=() if hide else samples(held, limits.samples), redacted=bool(hide and held),
+        samples=() if hide else samples(held, few), redacted=bool(hide and held),
     )  # fmt: skip
 
 
-def _few_samples(shown: Sequence[Shown], most: int) -> tuple[Shown, ...]:
-    kept, left = [], most
+def _shared(shown: Sequence[Shown]) -> list[Shown]:
+    """One attack can answer two threats. Its inputs and curves are shown with the first of them."""
+    first: dict[str, Shown] = {}
+    kept = []
     for one in shown:
-        left -= bool(one.samples)
-        kept.append(one if left >= 0 else replace(one, samples=()))
-    return tuple(kept)
+        before = first.setdefault(one.measured[0].id, one)
+        same = before is not one
+        kept.append(replace(one, same_as=(before.anchor, before.finding.threat), samples=()) if same else one)
+    return kept
 
 
 def _measured(evidence: Evidence) -> Measured:
@@ -170,7 +177,8 @@ def _decisions(shown: Iterable[Shown]) -> tuple[tuple[Decision, ...], int]:
             continue
         verb, advice = _advice(one.finding)
         id = one.measured[0].id if one.measured else ""
-        title = f"{clean(one.finding.title)} at {clean(one.finding.element)} by {clean(one.finding.principal)}"
+        title = f"{clean(one.finding.title)} at {clean(one.finding.element)}"
+        title += f" by {clean(one.finding.principal.split('@')[0])}" if one.finding.principal else ""
         found.append(
             Decision(
                 verb=verb,

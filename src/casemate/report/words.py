@@ -113,7 +113,7 @@ def is_share(evidence: Evidence) -> bool:
 def measured(evidence: Evidence, value: float | None = None) -> str:
     """The rate (or another value of the same measure) in the measure's own notation."""
     value = evidence.rate if value is None else value
-    return f"{100 * value:.0f} %" if is_share(evidence) else f"{value:.3g}"
+    return f"{100 * value:.0f}%" if is_share(evidence) else f"{value:.3g}"
 
 
 def spread(evidence: Evidence) -> str:
@@ -122,7 +122,7 @@ def spread(evidence: Evidence) -> str:
     if interval is None:
         return "no interval"
     low, high = measured(evidence, interval.low), measured(evidence, interval.high)
-    return f"{100 * interval.level:.0f} % interval {low.removesuffix(' %')}–{high}"
+    return f"{100 * interval.level:.0f}% interval {low.removesuffix('%')}–{high}"
 
 
 def count_of(number: float, one: str, many: str = "") -> str:
@@ -131,20 +131,25 @@ def count_of(number: float, one: str, many: str = "") -> str:
     return f"{number:,.0f} {word}"
 
 
-def cost_words(cost: Cost | None) -> str:
-    """What it cost, per row, as a clause. A censored cost never reads like a measured one."""
+def cost_words(cost: Cost | None, by_row: bool = True) -> str:
+    """What it cost as a clause: per row for evasion, in all for the rest. A censored cost never reads like a measured one."""
     if cost is None:
         return "cost not measured"
     if cost.records:
         return f"with {count_of(cost.records, 'written record')}"
     if cost.queries is None:
+        if not by_row:
+            return f"more than {count_of(cost.censored_at, 'query', 'queries')}" if cost.censored_at else "cost not shown"
         if not cost.censored_at:
             return "fewer than half of the rows within the budget"
         return f"fewer than half of the rows within {count_of(cost.censored_at, 'query', 'queries')} each"
     if cost.queries == 0 and cost.gradients is not None:
         own = count_of(cost.gradients, "call")
         return f"no query to the deployed endpoint; half of the rows within {own} each on an own copy"
-    return f"half of the rows within {count_of(cost.queries, 'query', 'queries')} each"
+    if cost.queries == 0:
+        return "without a query to the deployed endpoint"
+    queries = count_of(cost.queries, "query", "queries")
+    return f"half of the rows within {queries} each" if by_row else f"with {queries}"
 
 
 def cost_brief(cost: Cost | None) -> str:
@@ -153,8 +158,8 @@ def cost_brief(cost: Cost | None) -> str:
         return "not measured"
     if cost.records:
         return count_of(cost.records, "record")
-    if cost.queries == 0 and cost.gradients is not None:
-        return f"0 queries, {count_of(cost.gradients, 'own call')}"
+    if cost.queries == 0:
+        return "0 queries" + (f", {count_of(cost.gradients, 'own call')}" if cost.gradients is not None else "")
     return str(cost)
 
 
@@ -176,7 +181,8 @@ def origin(system: Any, principal: str) -> str:
 def sentence(finding: Finding, system: Any, id: str) -> str:
     """One sentence: who, from where, what, at what measured cost, on what evidence. `id` is that of the lead evidence."""
     zone = origin(system, finding.principal)
-    who = clean(finding.principal or "someone") + (f", from {clean(zone)}," if zone else "")
+    # A supplier or an outsider who is nobody in the description is named after what it stands beside: "supplier@reader".
+    who = clean(finding.principal.split("@")[0] or "someone") + (f", from {clean(zone)}," if zone else "")
     where = clean(finding.element)
     if not finding.evidence:
         reason = f" ({clean(finding.reason)})" if finding.reason else ""
@@ -188,7 +194,7 @@ def sentence(finding: Finding, system: Any, id: str) -> str:
     base = f"; {clean(lead.baseline.name)} {measured(lead, lead.baseline.rate)}" if lead.baseline else ""
     facts = f"{clean(lead.measure)} {measured(lead)} ({spread(lead)}, n = {lead.n:,}{base}) by {clean(lead.attack)}"
     if finding.status is Status.BROKEN:
-        return f"{who} {does} {where}: {facts}, {cost_words(finding.cost or lead.cost)} [{id}]."
+        return f"{who} {does} {where}: {facts}, {cost_words(finding.cost or lead.cost, family == 'evasion')} [{id}]."
     label = {Status.RESISTED: "resisted", Status.MITIGATED: "mitigated"}.get(finding.status, LOOKS[finding.status].label.lower())
     reason = clean(finding.reason or "; ".join(lead.reasons[:1]))
     return f"{where} against {who} {label}: {facts}, budget {clean(lead.budget)}{f' ({reason})' if reason else ''} [{id}]."

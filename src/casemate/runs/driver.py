@@ -233,6 +233,10 @@ def _answer(pack: list[_Talk], oracle: Oracle, case: Evade) -> None:
             talk.step(spent)
             talk.ask = None
         return
+    except RefusedError as refusal:  # a remote endpoint said no by itself, to the whole pack
+        for talk in pack:
+            talk.step(refusal)
+        return
     seat = np.cumsum(~refused) - 1  # position of each let-in row in the response
     label = None if response is None else to_numpy(response.label)
     scores = None if response is None or response.scores is None else to_numpy(response.scores)

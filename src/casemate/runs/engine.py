@@ -6,13 +6,14 @@ same for one worker or many, because a cell depends on nothing but its own line 
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..core.errors import RunError
 from ..store.cells import Store
@@ -21,7 +22,7 @@ from .cells import execute
 from .part import Part
 from .plan import Cell
 
-OpenBench = Callable[[], Bench]
+Applied = tuple[tuple[str, tuple[tuple[str, object], ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Work:
     workers: int = 1
     deadline: float | None = None
     source: str = ""
-    applied: tuple[tuple[str, tuple[tuple[str, object], ...]], ...] = ()
+    applied: Applied = ()
 
 
 def run_cells(bench: Bench, cells: Sequence[Cell], work: Work, show: Show) -> dict[str, Part]:
@@ -102,48 +103,52 @@ def _here(
 def _in_workers(
     bench: Bench, cells: Sequence[Cell], work: Work, tell: Callable[[str, float], None]
 ) -> Iterable[tuple[Cell, Part]]:
-    context = multiprocessing.get_context("spawn")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    arguments = (work.source, bench.component, work.applied)
-    with ProcessPoolExecutor(work.workers, context, initializer=_begin, initargs=arguments) as pool:
-        # The dearest first: the last cell to finish should be a short one.
-        queue = sorted(cells, key=lambda cell: -cell.calls)
-        running: dict[Future[Part], Cell] = {}
-        try:
-            while queue or running:
-                while queue and len(running) < work.workers and not _late(work):
-                    cell = queue.pop(0)
-                    tell(cell.label, 0.0)
-                    running[pool.submit(_work, cell)] = cell
-                if not running:
-                    return
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield running.pop(future), future.result()
-        except BrokenProcessPool as error:
-            message = "a worker process died (out of memory?); what was finished is stored, run the same command again"
-            raise RunError(message) from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+    pool = _pool(work.workers)
+    # The dearest first: the last cell to finish should be a short one.
+    queue = sorted(cells, key=lambda cell: -cell.calls)
+    running: dict[Future[Part], Cell] = {}
+    try:
+        while queue or running:
+            while queue and len(running) < work.workers and not _late(work):
+                cell = queue.pop(0)
+                tell(cell.label, 0.0)
+                running[pool.submit(_work, work.source, bench.component, work.applied, cell)] = cell
+            if not running:
+                return
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield running.pop(future), future.result()
+    except BaseException as error:
+        _pool.cache_clear()
+        pool.shutdown(wait=False, cancel_futures=True)
+        if not isinstance(error, BrokenProcessPool):
             raise
+        message = "a worker process died (out of memory?); what was finished is stored, run the same command again"
+        raise RunError(message) from error
 
 
-_BENCH: Bench | None = None
+@functools.cache
+def _pool(workers: int) -> ProcessPoolExecutor:
+    """One pool for all descriptions of a run: starting a worker costs as much as a small cell."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
 
 
-def _begin(source: str, component: str, applied: tuple[tuple[str, tuple[tuple[str, object], ...]], ...]) -> None:
-    """Start of a worker: open the description for itself, on one thread."""
-    global _BENCH
+@functools.lru_cache(maxsize=2)
+def _opened(source: str, component: str, applied: Applied) -> Bench:
+    """A worker opens a description for itself, and keeps it while cells of it come."""
     one_thread()
     from .assess import open_described
     from .harden import apply_all
 
-    _BENCH = apply_all(open_described(source, component), applied)
+    bench = apply_all(open_described(source, component), applied)
+    one_thread()  # again: what it opened may just have loaded torch
+    return bench
 
 
-def _work(cell: Cell) -> Part:
-    assert _BENCH is not None
-    return execute(_BENCH, cell)
+def _work(source: str, component: str, applied: Applied, cell: Cell) -> Part:
+    # Claims may hold callables, which do not travel; what the evidence needs of them is in the rows and samples.
+    return replace(execute(_opened(source, component, applied), cell), claims=None)
 
 
 def one_thread() -> None:

@@ -61,7 +61,7 @@ def run_evade(attack: Any, case: Evade, setting: Setting, progress: Progress | N
     facts["state_kept"] = setting.target.state() == before
     return Part(
         rows=rows, spent=dict(meter.total), facts=facts, seconds=time.perf_counter() - began,
-        samples=_samples(inner, trace, judged), claims=_claims(case, right, trace),
+        samples=_samples(inner, trace, judged), claims=_claims(case, right, trace, judged),
     )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def _columns(
         "believed": spread(none.astype(bool) if trace is None else trace.believed, False),
         "blocked": spread(none.astype(bool) if trace is None else trace.blocked, False),
         "improving": spread(none.astype(bool) if trace is None else trace.improving, False),
-        "distance": spread(none if judged is None else judged.distance, np.inf),
+        "distance": spread(none if judged is None else np.where(judged.met, judged.distance, np.inf), np.inf),
         "broke_at": spread(none if trace is None else trace.broke_at, np.nan),
         "queries": oracle.spent("queries", case.row),
         "local": oracle.spent("local", case.row),
@@ -121,23 +121,24 @@ def _samples(case: Evade, trace: Trace | None, judged: Judged | None) -> dict[st
     }  # fmt: skip
 
 
-def _claims(case: Evade, right: NDArray[np.bool_], trace: Trace | None) -> Any:
-    """The claims in the order of the case; rows that were not attacked as they came."""
-    if trace is None:
+def _claims(case: Evade, right: NDArray[np.bool_], trace: Trace | None, judged: Judged | None) -> Any:
+    """The claims in the order of the case. A row that failed, or was not attacked, is as it came."""
+    if trace is None or judged is None:
         return case.x
+    won, met = np.flatnonzero(right)[judged.met], judged.met
     if isinstance(case.x, list | tuple):
-        claims, found = list(case.x), iter(trace.x)
-        for i in np.flatnonzero(right):
-            claims[i] = next(found)
+        claims = list(case.x)
+        for place, changed in zip(won, take(trace.x, met), strict=True):
+            claims[place] = changed
         return claims
     if hasattr(case.x, "iloc"):
         frame = case.x.copy()
-        frame.iloc[np.flatnonzero(right)] = trace.x
+        frame.iloc[won] = take(trace.x, met)
         return frame
     x = to_numpy(trace.x)
-    whole = np.array(to_numpy(case.x), dtype=x.dtype)
-    whole[right] = x
-    return whole
+    claims = np.array(to_numpy(case.x), dtype=x.dtype)
+    claims[won] = x[met]
+    return claims
 
 
 def noise_rate(case: Evade, setting: Setting, draws: int = 8) -> tuple[int, int]:

@@ -24,11 +24,10 @@ from ..store.cells import Store
 from ..threats.derive import Derivation, derive
 from .assess import Prepared, assess, clean_numbers, prepare
 from .bench import Bench
-from .engine import Show
+from .engine import Applied, Show
 from .plan import plan, profile
 
 SYBILS = 5  # accounts of the adversary who knows of a limit per account
-Applied = tuple[tuple[str, tuple[tuple[str, object], ...]], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,7 +62,7 @@ def read(path: Path) -> Facts:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(content)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - protobuf has one error class for each of its builds
         raise BadInput(f"{path} is not an ONNX model: {brief(error, 80)}") from None
     if not model.graph.node or not model.graph.output:
         raise BadInput(f"{path} is not an ONNX model: it has no graph")

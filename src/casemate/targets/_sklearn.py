@@ -59,7 +59,7 @@ def kind_of(estimator: Any) -> Kind:
         if parts.is_outlier_detector(estimator):
             return "outlier"
         return "regressor" if parts.is_regressor(estimator) else "other"
-    except Exception:  # a stranger with a predict method only: what it answers tells
+    except Exception:  # noqa: BLE001 - a stranger with a predict method only: what it answers tells
         return "other"
 
 

@@ -48,7 +48,9 @@ def indices(name: str, answers: Any, classes: int | None, values: tuple[Any, ...
     """
     labels = _column(name, answers)
     if values:
-        place = {value: i for i, value in enumerate(values)} | {None: REJECT}
+        place: dict[Any, int] = {value: i for i, value in enumerate(values)} | {None: REJECT}
+        if all(isinstance(value, str) for value in values):  # then a number can only be an index
+            place |= {i: i for i in range(REJECT, len(values))}
         try:
             return np.array([place[label] for label in labels.tolist()], np.int64)
         except (KeyError, TypeError):

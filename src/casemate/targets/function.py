@@ -97,13 +97,10 @@ class Function:
         with self._asking(x) as answers:
             found = list(answers)
         labels, numbers = _split(self, found[0] if self.batched else found)
-        label = None if labels is None else indices(self.name, labels, self.classes, self.values)
-        if numbers is None:
-            assert label is not None
-            value = label.reshape(-1, 1) if label.dtype.kind == "f" else None
-            response = Response(label, None, value)
+        label = indices(self.name, labels, self.classes, self.values) if self.output in ("labels", "both") else None
+        if self.output == "labels" and label is not None:
+            response = Response(label, None, label.reshape(-1, 1) if label.dtype.kind == "f" else None)
         else:
-            same_length(self.name, rows, numbers)
             response = scored(
                 self.name, numbers, "logits" if self.output == "logits" else "scores", self.classes, label
             )
@@ -191,7 +188,7 @@ class _Raised:
 def _attempt(function: Callable[[Any], Any], x: Any) -> Any:
     try:
         return function(x)
-    except (Exception, SystemExit) as error:  # a library that calls sys.exit must not end the run in silence
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a library that exits must not end the run in silence
         return _Raised(error)
 
 

@@ -198,9 +198,8 @@ def _check(target: HttpTarget) -> None:
     wrong = []
     if isinstance(target.query_cap, bool) or not isinstance(target.query_cap, int) or target.query_cap < 1:
         wrong.append(f"query_cap={target.query_cap!r}: give a whole number of rows of at least 1")
-    for name in ("pace_per_s", "timeout_s"):
-        if not 0 < getattr(target, name) < float("inf"):
-            wrong.append(f"{name}={getattr(target, name)!r}: give a number above 0")
+    rates = {"pace_per_s": target.pace_per_s, "timeout_s": target.timeout_s}
+    wrong += [f"{name}={value!r}: give a number above 0" for name, value in rates.items() if not 0 < value < float("inf")]
     if target.max_batch < 1 or target.retries < 0:
         wrong.append(f"max_batch={target.max_batch!r}, retries={target.retries!r}: give at least 1 and 0")
     if target.protocol not in ("v2", "json"):

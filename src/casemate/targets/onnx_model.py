@@ -77,8 +77,7 @@ class OnnxModel:
 
         Raises:
             BadInput: No such file, not ONNX, unknown operators, external data outside its folder, or inputs and
-                outputs that cannot be told apart. MissingExtra: onnxruntime or onnx is not installed.
-        """
+                outputs that cannot be told apart. MissingExtra: onnxruntime or onnx is not installed."""
         path = Path(path)
         name = name or path.stem
         facts = graph.read(path)
@@ -200,7 +199,7 @@ def _session(path: Path, facts: graph.Facts, providers: Sequence[str], threads: 
         return runtime.InferenceSession(
             str(path) if facts.external else facts.content, options, providers=list(providers)
         )
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the runtime has an error class for each status, none public
         raise BadInput(f"{path}: ONNX Runtime cannot run this model: {brief(error)}") from None
 
 

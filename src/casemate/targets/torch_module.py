@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ..core.adversary import Need
-from ..core.errors import CasemateError, TargetFailed
+from ..core.errors import BadInput, CasemateError, TargetFailed
 from ..core.target import Response, Slope
 from .answers import brief
 
@@ -53,7 +53,10 @@ class TorchModule:
 
     def prepare(self, x: Any) -> torch.Tensor:
         """Inputs as a tensor of the module's own precision and device, without a copy where there need be none."""
-        return torch.as_tensor(x, dtype=self.dtype, device=self.device)
+        try:
+            return torch.as_tensor(x, dtype=self.dtype, device=self.device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise BadInput(f"{self.name} takes arrays or tensors of numbers; got {type(x).__name__}: {brief(error)}") from None
 
     def forward(self, x: torch.Tensor) -> Response:
         with torch.no_grad():

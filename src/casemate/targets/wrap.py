@@ -11,7 +11,7 @@ from ..core.errors import BadInput, UnknownName, need
 from ..core.target import Target
 
 
-def wrap(model: Any, **options: Any) -> Target:
+def wrap(model: Any, /, **options: Any) -> Target:
     """Make a `Target` of a torch module, a scikit-learn estimator, an ONNX path, a URL, a callable, or a Target.
 
     Args:

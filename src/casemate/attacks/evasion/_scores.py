@@ -9,10 +9,6 @@ import numpy as np
 from ...core.case import Evade
 from ...core.goal import Shift
 from ...core.target import Response, to_numpy
-
-_TINY = 1e-38  # the smallest normal float32: below it a softmax has nothing left to say
-
-
 def climb(case: Evade, response: Response, y: Any) -> Any:
     """How near each answer is to the goal, ``(n,)``, from the finest scores shown; None where only labels are.
 
@@ -31,7 +27,9 @@ def climb(case: Evade, response: Response, y: Any) -> Any:
         return None
     scores = response.scores
     if not isinstance(case.goal, Shift) and _distribution(scores):
-        scores = scores.clip(_TINY, None)
+        # Below the smallest normal number of its precision a softmax has nothing left to say.
+        wide = "float64" in str(scores.dtype)
+        scores = scores.clip(float(np.finfo(np.float64 if wide else np.float32).tiny), None)
         scores = scores.log() if hasattr(scores, "log") else np.log(scores)
     return loss(scores, y if hasattr(scores, "gather") else to_numpy(y))
 

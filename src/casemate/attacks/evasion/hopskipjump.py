@@ -17,6 +17,7 @@ from ...core.errors import BadInput
 from ...core.oracle import Oracle
 
 Talk = Generator[Ask | Claim, Answer, Any]
+NEAR = 8.0  # times the published tolerance: three queries less in every fall, and no worse directions (measured)
 CHUNK = 1 << 17  # most numbers in one question: many rows ask at once, and all their questions are in memory
 
 
@@ -26,7 +27,7 @@ CHUNK = 1 << 17  # most numbers in one question: many rows ask at once, and all 
     scope="dialogue",
     papers=("arXiv:1904.02144",),
     aka=("HopSkipJump", "HSJ", "HSJA", "BoundaryAttack++"),
-    spends="sum over t of about 100 sqrt(t) + 2 log2(size) queries per row, or what the budget leaves",
+    spends="sum over t of evals sqrt(t) + 2 log2(size) queries per row, or what the budget leaves",
     static_cost=lambda a: sum(round(min(a.evals * math.sqrt(t), a.most)) + 16 for t in range(1, a.steps + 1)),
 )
 class HopSkipJump:
@@ -40,14 +41,15 @@ class HopSkipJump:
         evals: Queries of the first direction; the t-th takes sqrt(t) times as many.
         most: Most queries of one direction.
         starts: Random points tried for a first success; a row that finds none has failed, alone.
-        memory: Weight of the directions of earlier jumps in the next one; 0 is the published attack.
+        memory: Weight of the directions of earlier jumps in the next one, in [0, 1). As published it is 0, and `evals` 100;
+            with these defaults the median distance is smaller at every budget tried.
     """
 
     steps: int = 64
-    evals: int = 100
+    evals: int = 50
     most: int = 10_000
     starts: int = 100
-    memory: float = 0.0
+    memory: float = 0.5
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: np.random.Generator) -> Talk:
         ball = case.within
@@ -86,8 +88,9 @@ class _Walk:
         self._rng = np.random.Generator(np.random.SFC64(rng.integers(2**63, size=2)))
         d = self.origin.size
         self._linf = ball.norm == "linf"
-        # How near the boundary a fall ends, as a share of the way. In few dimensions the published value is a third of it.
-        self.theta = min(1e-3, d**-2.0 if self._linf else d**-1.5)
+        # How near the boundary a fall ends, as a share of the way; probes reach as much further as falls end earlier.
+        # In few dimensions the published value is a third of the way, too coarse to get anywhere.
+        self.theta = min(1e-3, NEAR * (d**-2.0 if self._linf else d**-1.5))
         self.probe = self.theta * (d if self._linf else math.sqrt(d))
         self._inside = ball.inside(origin[None])
 

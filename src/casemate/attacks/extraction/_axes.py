@@ -148,7 +148,8 @@ def _with_mixes(pool: Any, own: NDArray[np.int64], rng: RowRandom, size: int, wo
     from one parent or the other, so that every value is one that occurs.
     """
     ids = np.arange(size - len(own))
-    a, b = (rng.integers(ids, (word, 1, parent), len(own)) for parent in (0, 1))
+    a = rng.integers(ids, (word, 1), len(own))
+    b = (a + 1 + rng.integers(ids, (word, 3), max(1, len(own) - 1))) % len(own)
     if hasattr(pool, "iloc"):
         import pandas
 

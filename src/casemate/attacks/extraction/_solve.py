@@ -15,6 +15,7 @@ from ...core.target import Response
 from ._decision import Decision, decision_of
 
 Matrix = NDArray[np.float64]
+_FLAT = 1e-5  # a score nearer 0 or 1 than this has lost five digits or more
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,19 @@ class Answers:
     weight: Matrix
     label: NDArray[Any]
     single: bool
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """How well each answer is known ``(n,)``: its smallest weight, 0 where it has no logarithm at all."""
+        return np.asarray(np.where(self.usable, self.weight, 0.0).min(1))
+
+    @property
+    def precise(self) -> NDArray[np.bool_]:
+        """Answers worth solving with ``(n,)``.
+
+        Of two scores one is often computed as 1 minus the other: where that is tiny, so are its digits.
+        """
+        return self.precision > (_FLAT if self.mode == "scores" and self.shown.shape[1] == 2 else 0.0)
 
 
 def read(response: Response) -> Answers:
@@ -105,7 +119,8 @@ def solve(features: Matrix, answers: Answers) -> Solution:
     found = _least_squares(a, answers, over)
     digits = decimals(answers.shown, answers.single) if answers.mode != "values" else None
     if digits is not None and over and answers.mode == "scores":
-        found = _likeliest(a, answers.shown, found)
+        # Least squares in the logarithms is best with many digits, and fails where answers of 0 and 1 drop out.
+        found = min((found, _likeliest(a, answers.shown, found)), key=lambda w: _misfit(a, answers.shown, w))
     size = 1.0 if answers.mode != "values" else max(1.0, float(np.abs(answers.shown).max()))
     tolerance = 10.0 ** (1 - digits) if digits is not None else (1e-4 if answers.single else 1e-7) * size
     return Solution(answers.mode, found[:-1], found[-1], digits, tolerance)
@@ -135,6 +150,12 @@ def decimals(shown: Matrix, single: bool = False, most: int = 6) -> int | None:
         if np.abs(scaled - np.round(scaled)).max() < (1e-7 if single else 1e-9) * 10.0**digits:
             return digits
     return None
+
+
+def _misfit(a: Matrix, shown: Matrix, weights: Matrix) -> float:
+    linear = a @ weights
+    own = softmax(np.concatenate([np.zeros((len(a), 1)), linear], axis=1), axis=1)
+    return float(((own - shown) ** 2).sum())
 
 
 def _likeliest(a: Matrix, shown: Matrix, start: Matrix) -> Matrix:

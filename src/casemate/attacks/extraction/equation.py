@@ -80,18 +80,20 @@ class EquationSolving:
         return claim
 
     def _anchor(self, talk: _Talk, case: Copy, axes: Axes, rng: RowRandom) -> Generator[Replica, None, _Book]:
-        """The first answer that has a logarithm: at the anchor, else at one of a few inputs of the pool."""
-        book: _Book | None = None
+        """The first answer whose logarithm is well known: at the anchor, else the best of a few inputs drawn."""
+        best: _Book | None = None
         for attempt in range(1 + self.closer):
             if attempt:
                 axes = axes_of(case, draw(case, rng, 1, 100 + attempt))
             for questions, answers in talk.ask(axes.anchor):
                 book = _Book(axes, axes.features(questions), answers)
-                yield book.replica(None)
-            if book is not None and book.answers.usable.all():
+                if best is None or answers.precision.min() > best.answers.precision.min():
+                    best = book
+                yield best.replica(None)
+            if best is not None and best.answers.precise.all():
                 break
-        assert book is not None  # ask raises where nothing comes back
-        return book
+        assert best is not None  # ask raises where nothing comes back
+        return best
 
 
 class _Talk:
@@ -122,8 +124,8 @@ class _Book:
         return replace(self, features=features, answers=join(self.answers, answers))
 
     def missing(self, asked: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Of the axes just asked, numeric ones none of whose answers can be used: they can be asked closer by."""
-        good = (self.features[self.answers.usable.all(1)] != 0).any(0)
+        """Of the axes just asked, numeric ones with no precise answer: they can be asked closer by."""
+        good = (self.features[self.answers.precise] != 0).any(0)
         numeric = np.array([not self.axes.moves or self.axes.moves[a][1] is None for a in asked], bool)
         return np.asarray(asked[~good[asked] & numeric])
 

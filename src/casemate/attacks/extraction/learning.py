@@ -21,7 +21,7 @@ from .._questions import replies
 from ._axes import draw
 
 _GOOD = 0.99  # held-out agreement from which no further candidate is tried
-_LEAST = 0.01  # a class less likely than this teaches nothing and costs a training row
+_LEAST = 0.05  # a class less likely than this teaches nothing and costs a training row
 
 
 @attack(
@@ -99,12 +99,12 @@ class LearningExtraction:
             kinds = ("logistic", "network" if a.shape[1] > self.width else "boosting")
             for kind in kinds if cut < len(a) and len(np.unique(codes[:cut])) > 1 else kinds[:1]:
                 part = None if soft is None else soft[:cut]
-                found = _fit(kind, self._model(kind, seed), a[:cut], codes[:cut], part)
+                found = _fit(kind, self._model(kind, seed, a.shape[1]), a[:cut], codes[:cut], part)
                 agreement[kind] = float((found.predict(a[cut:]) == codes[cut:]).mean()) if cut < len(a) else 0.0
                 if agreement[kind] >= _GOOD:
                     break
             best = max(agreement, key=lambda kind: agreement[kind])
-            model = _fit(best, self._model(best, seed), a, codes, soft)
+            model = _fit(best, self._model(best, seed, a.shape[1]), a, codes, soft)
 
         def classify(x: Any) -> NDArray[Any]:
             with threadpool_limits(1):
@@ -113,11 +113,12 @@ class LearningExtraction:
         detail = {"model": best, "held_out_agreement": agreement, "answers": len(a), "soft": soft is not None}
         return Replica(labels=classify, detail=detail)
 
-    def _model(self, kind: str, seed: int) -> Any:
+    def _model(self, kind: str, seed: int, features: int) -> Any:
         if kind == "logistic":
             from sklearn.linear_model import LogisticRegression
 
-            return LogisticRegression(C=10.0, max_iter=300)
+            # Of many features the last digits cost minutes and change no label.
+            return LogisticRegression(C=10.0, max_iter=300 if features <= self.width else 60)
         if kind == "boosting":
             from sklearn.ensemble import HistGradientBoostingClassifier
 

@@ -51,7 +51,8 @@ class LabelFlip:
             raise BudgetSpent(f"{cap} records are fewer than one; the largest fraction asks for {goal}")
         shuffled = np.argsort(rng.uniform(np.arange(n), 0), kind="stable")
         own = shuffled if oracle.granted(Need.DATA) else shuffled[:most]
-        if self.order == "random":
+        # Of one class only there is no margin to order by.
+        if self.order == "random" or len(np.unique(y[own])) < 2:
             index, flipped = own, _other(y[own], np.unique(y), rng, own)
         else:
             index, flipped = _furthest(oracle, case.recipe, own, rng)

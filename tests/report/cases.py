@@ -242,5 +242,5 @@ def large(components: int = 40) -> System:
     pairs |= {tuple(map(int, rng.integers(0, components, 2))) for _ in range(15)}
     flows = tuple(Flow(from_=f"component-{a}", to=f"component-{b}", channel="https") for a, b in sorted(pairs) if a != b)
     people = tuple(Principal(id=f"person{i}", kind="customer", zone=f"zone{i}") for i in range(3))
-    reach = tuple(Access(principal=f"person{i}", on=f"component-{7 * i}", can=("query",)) for i in range(3))
+    reach = tuple(Access(principal=f"person{i}", on=f"component-{7 * i % components}", can=("query",)) for i in range(3))
     return System(name="large", zones=zones, principals=people, components=parts, flows=flows, access=reach)

@@ -1,0 +1,411 @@
+"""What every attack must keep, whatever it does inside: `check_attack` is to attacks what `check_estimator` is elsewhere.
+
+Each rule has one word for a name. A wrong attack should be caught by the rule that says what is wrong with it, so rules
+that compare two trials let rows neither finish nor leave, and global generators are reset before each of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..core.adversary import Adversary, Budget
+from ..core.attack import attacks
+from ..core.case import Evade, Guesses, Load, Records, Replica
+from ..core.errors import BadInput, NotGranted
+from ..core.oracle import Endpoint, Meter
+from ..core.target import count, take, to_numpy
+from ..judges.evade import judge
+from ..runs.api import check_granted
+from ..runs.evade import Setting, run_evade
+from ._trial import Gate, Trial, adversary_of, joined, shards, shuffled, trial, unlike
+from .contract import Check, ContractBroken, demand, distance, raised, run_all
+from .rigs import Rig, Variant, arrays_of, rigs_for
+
+NEAR = 1e-6  # of the domain: what float64 arithmetic in another order may cost over a whole attack
+Rule = Callable[[Any, Rig], None]
+
+
+def check_attack(attack: Any, *, rigs: Sequence[Rig] | None = None) -> None:
+    """Check an attack (an instance, a class or an id) against the whole contract.
+
+    Args:
+        rigs: Targets and cases to try it on; by default the toy ones that fit its case and modality.
+
+    Raises:
+        ContractBroken: The first rule that it does not keep, with the value seen and what to do.
+    """
+    run_all(attack_checks(attack, rigs=rigs))
+
+
+def attack_checks(attack: Any, *, rigs: Sequence[Rig] | None = None) -> Iterator[Check]:
+    """The checks one by one, as ``(name, function)``, for a test runner to list."""
+    chosen = attacks.get(attack) if isinstance(attack, str) else attack
+    yield "definition", partial(_definition, chosen)
+    made = chosen() if isinstance(chosen, type) else chosen
+    places = list(rigs_for(made.info) if rigs is None else rigs)
+    yield "runs", partial(_runs, made, places)
+    for rule in _rules(made):
+        for rig in places:
+            name = f"{rule.__name__.strip('_')} on {rig.name}"
+            yield name, partial(_guarded, rule, made, rig)
+
+
+def _rules(attack: Any) -> Iterator[Rule]:
+    yield from (_needs, _seed, _arrays, _target, _ledger, _budget, _refusal)
+    if attack.info.case != "evade":
+        yield _claim
+        return
+    yield from (_constraint, _stands, _failure, _batch, _order, _shift, _rescale)
+    if attack.info.scope == "rows":
+        yield _record
+
+
+def _guarded(rule: Rule, attack: Any, rig: Rig) -> None:
+    """A rule, where an exception that belongs nowhere is the rule broken too."""
+    name = rule.__name__.strip("_")
+    try:
+        rule(attack, rig)
+    except ContractBroken:
+        raise
+    except BadInput as error:
+        if _fits(attack, rig):
+            raise raised(name, attack.info.id, error) from error
+    except Exception as error:
+        raise raised(name, attack.info.id, error) from error
+
+
+def _fits(attack: Any, rig: Rig) -> bool:
+    try:
+        trial(attack, rig)
+    except BadInput:
+        return False
+    return True
+
+
+# once for each attack -----------------------------------------------------------------------------------------------
+
+
+def _definition(attack: Any) -> None:
+    """A frozen dataclass whose every parameter is explained and has a value, under ``family.method``."""
+    kind = attack if isinstance(attack, type) else type(attack)
+    check = partial(_demand_definition, getattr(getattr(kind, "info", None), "id", kind.__name__))
+    check(hasattr(kind, "info"), "it has no info", "put @casemate.attack(...) above the class")
+    frozen = dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    check(frozen, "it is not a frozen dataclass", "let @casemate.attack make it one")
+    info = kind.info
+    check(re.fullmatch(r"[a-z0-9]+\.[a-z0-9_]+", info.id), f"its id is {info.id!r}", "write family.method in lower case")
+    check(info.scope in ("rows", "dialogue", "set"), f"its scope is {info.scope!r}", "give rows, dialogue or set")
+    check(info.summary, "it has no docstring", "say in the first line what it does")
+    check(info.spends, "it does not say what it spends", "give spends=, as a formula")
+    text = (kind.__doc__ or "").partition("Args:")[2]
+    for part in dataclasses.fields(kind):
+        described = re.search(rf"^\s+(\w+, )*{part.name}(, \w+)*:", text, re.M)
+        check(described, f"parameter {part.name!r} is not explained", "add it under Args: in the docstring")
+        required = part.default is dataclasses.MISSING and part.default_factory is dataclasses.MISSING
+        check(not required, f"parameter {part.name!r} has no default", "give it one that works")
+    made = kind() if isinstance(attack, type) else attack
+    try:
+        hash(made)
+    except TypeError as error:
+        raise ContractBroken("definition", info.id, f"it cannot be hashed ({error})", "use tuples for parameters") from error
+
+
+def _demand_definition(subject: str, ok: Any, found: str, advice: str) -> None:
+    demand(ok, "definition", subject, found, advice)
+
+
+def _runs(attack: Any, rigs: Sequence[Rig]) -> None:
+    """It runs with what it declares, on at least one rig."""
+    advice = "give rigs=[Rig(...)] with a target and a case that it takes"
+    demand(rigs, "runs", attack.info.id, f"no toy fits case {attack.info.case!r}, modality {attack.info.modality}", advice)
+    refusals = []
+    for rig in rigs:
+        try:
+            trial(attack, rig)
+        except BadInput as error:
+            refusals.append(f"{rig.name}: {error}")
+        except NotGranted as error:
+            raise ContractBroken("runs", attack.info.id, str(error), "declare all that it uses in needs=") from error
+        except Exception as error:
+            raise raised("runs", attack.info.id, error) from error
+    demand(len(refusals) < len(rigs), "runs", attack.info.id, "; ".join(refusals), advice)
+
+
+# any attack ---------------------------------------------------------------------------------------------------------
+
+
+def _needs(attack: Any, rig: Rig) -> None:
+    """Who holds nothing is refused by name, and by the oracle too."""
+    if not attack.info.needs:
+        return
+    nobody, id = Adversary(name="nobody"), attack.info.id
+    try:
+        check_granted(attack, nobody)
+    except NotGranted as error:
+        demand(id in str(error), "needs", id, f"the refusal says {error}", "name the attack in it")
+    try:
+        trial(attack, rig, adversary=nobody)
+    except NotGranted:
+        return
+    raise ContractBroken("needs", id, "it ran for somebody who holds nothing", "go through the oracle for every answer")
+
+
+def _seed(attack: Any, rig: Rig) -> None:
+    """The same seed, the same claims: whatever the global generators stand at."""
+    first, second = (trial(attack, rig, noise=noise) for noise in (1, 2))
+    gap = _gap(first, second)
+    advice = "take all randomness from rng, keyed by row and draw"
+    demand(gap == 0, "seed", attack.info.id, f"two runs with one seed differ by {gap:g}", advice)
+    same = first.meter.total == second.meter.total
+    demand(same, "seed", attack.info.id, f"ledgers {first.meter.total} and {second.meter.total}", advice)
+
+
+def _gap(a: Trial, b: Trial) -> float:
+    if isinstance(a.case, Evade):
+        return distance(a.claim, b.claim)
+    return unlike(a.claim, b.claim, getattr(getattr(a.case, "truth", None), "x", None))
+
+
+def _arrays(attack: Any, rig: Rig) -> None:
+    """The caller's arrays are read and never written."""
+    setup = rig.make(Variant())
+    named = [*arrays_of(setup.case), *arrays_of(setup.known, "known")]
+    before = [(name, value, _snapshot(value)) for name, value in named]
+    trial(attack, rig, setup=setup)
+    for name, value, old in before:
+        gap = distance(value, old)
+        demand(gap == 0, "arrays", attack.info.id, f"{name} was changed by {gap:g}", "work on a copy")
+
+
+def _snapshot(value: Any) -> Any:
+    return list(value) if isinstance(value, list) else value.clone() if hasattr(value, "clone") else value.copy()
+
+
+def _target(attack: Any, rig: Rig) -> None:
+    """Parameters, buffers and training flags are as they were."""
+    setup = rig.make(Variant())
+    targets = [t for t in (setup.target, setup.known.parent) if t is not None]
+    before = [(t.state(), t.fingerprint()) for t in targets]
+    trial(attack, rig, setup=setup)
+    same = before == [(t.state(), t.fingerprint()) for t in targets]
+    demand(same, "target", attack.info.id, "the target's state differs afterwards", "ask through the oracle and change nothing")
+
+
+def _ledger(attack: Any, rig: Rig) -> None:
+    """What a hook on the model counts is what the ledger says; with the judge and the health checks too."""
+    done = trial(attack, rig)
+    _balanced(done, "ledger", attack)
+    parent = done.setup.parent.rows
+    found = f"the parent was asked about {parent} rows, the ledger says {done.meter.total['parent']}"
+    demand(parent == done.meter.total["parent"], "ledger", attack.info.id, found, "use oracle.parent() for every call of it")
+    if not isinstance(done.case, Evade):
+        return
+    setup = rig.make(Variant())
+    spent = run_evade(attack, setup.case, Setting(target=setup.target, adversary=adversary_of(attack, rig.budget), known=setup.known)).spent  # type: ignore[arg-type]
+    total = Trial(setup=setup, case=setup.case, meter=Meter(np.zeros(0, int)))
+    total.meter.total.update(spent)
+    _balanced(total, "ledger", attack)
+
+
+def _balanced(done: Trial, rule: str, attack: Any) -> None:
+    found = f"the model was asked about {done.setup.tally.rows} rows, the ledger says {done.charged} ({done.meter.total})"
+    demand(done.setup.tally.rows == done.charged, rule, attack.info.id, found, "call the model through the oracle only")
+
+
+BUDGETS = (
+    Budget(queries_per_row=0, gradients_per_row=0, records=0),
+    Budget(queries_per_row=1, gradients_per_row=1, records=1),
+    Budget(queries_per_row=7, gradients_per_row=3, records=5),
+    Budget(queries=0, queries_per_row=20, gradients_per_row=5),
+    Budget(queries=1, queries_per_row=20, gradients_per_row=5),
+    Budget(queries=37, queries_per_row=20, gradients_per_row=5),
+)
+
+
+def _budget(attack: Any, rig: Rig) -> None:
+    """No budget is exceeded, none at all included, and the run ends quietly."""
+    for budget in BUDGETS:
+        done = trial(attack, rig, budget=budget)
+        rows = done.case.row if isinstance(done.case, Evade) else np.arange(1 << 14)
+        caps = (("queries", budget.queries_per_row), ("gradients", budget.gradients_per_row))
+        for kind, cap in caps:
+            most = int(done.meter.of(kind, rows).max())
+            demand(cap is None or most <= cap, "budget", attack.info.id, f"{most} {kind} for a row of {cap}", _HARD)
+        for kind, cap in (("queries", budget.queries), ("records", budget.records)):
+            total = done.meter.total[kind]
+            demand(cap is None or total <= cap, "budget", attack.info.id, f"{total} {kind} of {cap}", _HARD)
+
+
+_HARD = "a budget is a hard cap; leave the counting to the oracle"
+
+
+def _refusal(attack: Any, rig: Rig) -> None:
+    """An endpoint that refuses, at once or later, ends the attack with the last claim standing."""
+    for after in (0, 7, 40):
+        done = trial(attack, rig, services=(Gate(after),))
+        let_in = min(after, done.setup.tally.rows)
+        if rig.name != "poison":  # trains on its own
+            charged = done.meter.total["queries"] - done.meter.total["refused"]
+            demand(charged <= after, "refusal", attack.info.id, f"{charged} rows let in, {let_in} of {after} allowed", _DOOR)
+        if not isinstance(done.case, Evade):
+            continue
+        last = done.last()
+        for i, row in enumerate(done.case.row.tolist()):
+            kept = distance(take(done.claim, [i]), last[row]) if row in last else 0.0
+            demand(kept == 0, "refusal", attack.info.id, f"row {row} lost its last claim after {after} rows", _DOOR)
+
+
+_DOOR = "let Refused pass, or go on with what is known; claims made before stand"
+
+
+def _claim(attack: Any, rig: Rig) -> None:
+    """Every claim of a set attack is well-formed, the ones on the way included."""
+    done = trial(attack, rig)
+    demand(done.said, "claim", attack.info.id, "it claims nothing", "yield a claim as soon as there is one")
+    for said in done.said:
+        problem = _malformed(said.best, done.case)
+        demand(not problem, "claim", attack.info.id, problem, f"see {type(said.best).__name__} in casemate.core.case")
+
+
+def _malformed(claim: Any, case: Any) -> str:
+    """What is wrong with a claim; nothing where it is well-formed."""
+    if isinstance(claim, Records):
+        n, index = count(case.recipe.x), np.asarray(claim.index)
+        if not len(index) == count(claim.x) == len(claim.y):
+            return f"{len(index)} indices, {count(claim.x)} inputs and {len(claim.y)} labels"
+        ok = len(np.unique(index)) == len(index) and bool(((index >= 0) & (index < n)).all())
+        return "" if ok else f"indices repeat or lie outside 0..{n - 1}"
+    if isinstance(claim, Guesses):
+        n, score, member = count(case.x), np.asarray(claim.score), np.asarray(claim.member)
+        ok = score.shape == member.shape == (n,) and member.dtype == bool and bool(np.isfinite(score).all())
+        return "" if ok else f"scores {score.shape} and guesses {member.shape} of {member.dtype} for {n} candidates"
+    if isinstance(claim, Replica):
+        own = np.asarray(to_numpy(claim.labels(case.truth.x)))
+        return "" if own.shape == (count(case.truth.x),) else f"{own.shape} labels for {count(case.truth.x)} inputs"
+    if isinstance(claim, Load):
+        ok = 0 <= claim.admitted <= claim.sent <= case.rows
+        return "" if ok else f"{claim.admitted} admitted, {claim.sent} sent, {case.rows} planned"
+    checks = getattr(claim, "checks", None)
+    ok = isinstance(checks, dict) and all(isinstance(value, bool) for value in checks.values())
+    return "" if ok else f"a {type(claim).__name__} is no claim of a case {case.kind!r}"
+
+
+# attacks on inputs --------------------------------------------------------------------------------------------------
+
+
+def _constraint(attack: Any, rig: Rig) -> None:
+    """Every claim, at every moment, lies inside the constraint in float64; of inputs in float32 too."""
+    for single in (False, True) if "single" in rig.variants else (False,):
+        done = trial(attack, rig, variant=Variant(single=single))
+        case = done.case
+        place = {row: i for i, row in enumerate(case.row.tolist())}
+        moments = [(said.row, said.best) for said in done.said] + [(case.row, done.claim)]
+        for row, best in moments:
+            origin = take(case.x, np.array([place[r] for r in row.tolist()]))
+            ok = np.asarray(case.within.check(best, to_numpy(origin)), bool)
+            sizes = np.asarray(case.within.measure(best, to_numpy(origin)))[~ok]
+            found = f"rows {np.asarray(row)[~ok][:5].tolist()} are outside, at sizes {sizes[:5].tolist()} of {case.within!r}"
+            demand(ok.all(), "constraint", attack.info.id, found, "project, in the precision of the input, before claiming")
+
+
+def _stands(attack: Any, rig: Rig) -> None:
+    """What an attack says is broken stays broken, and the judge sees it so."""
+    for seek in ("any", "nearest"):
+        done = trial(attack, rig, seek=seek)
+        before: set[int] = set()
+        for said in done.said:
+            lost = before & set(said.row[~said.broken].tolist())
+            demand(not lost, "stands", attack.info.id, f"rows {sorted(lost)} were broken and are not any more", _BEST)
+            before |= set(said.row[said.broken].tolist())
+        seen = judge(done.case, done.claim, Endpoint(done.setup.target), Meter(done.case.row)).met  # type: ignore[arg-type]
+        wrong = done.case.row[done.believed & ~seen]
+        demand(not len(wrong), "stands", attack.info.id, f"rows {wrong.tolist()} are believed broken and are not", _BEST)
+
+
+_BEST = "keep the best claim so far and what was seen there together"
+
+
+def _failure(attack: Any, rig: Rig) -> None:
+    """A row that fails gives its input back, at infinite distance; with no room to move every row fails."""
+    for radius in (0.0, 1.0) if "radius" in rig.variants else (1.0,):
+        setup = rig.make(Variant(radius=radius))
+        assert isinstance(setup.case, Evade)
+        setting = Setting(target=setup.target, adversary=adversary_of(attack, rig.budget), known=setup.known, check_health=False)  # type: ignore[arg-type]
+        part = run_evade(attack, setup.case, setting)
+        failed = np.flatnonzero(~part.rows["broken"])
+        found = f"{int(part.rows['broken'].sum())} rows broke with no room to move"
+        demand(radius or len(failed) == len(setup.case), "failure", attack.info.id, found, "check the goal on the deployed decision")
+        gap = distance(take(part.claims, failed), take(setup.case.x, failed))
+        demand(gap == 0, "failure", attack.info.id, f"a failed row came back changed by {gap:g}", "claim nothing for it")
+        demand(np.isinf(part.rows["distance"][failed]).all(), "failure", attack.info.id, "a failed row has a distance", "none is due")
+
+
+def _batch(attack: Any, rig: Rig) -> None:
+    """A row's outcome does not depend on the rows that travel with it."""
+    whole = trial(attack, rig)
+    for size in (1, 3):
+        part = shards(attack, rig, size)
+        _alike(attack, rig, "batch", whole, part.claim, part.believed, f"in shards of {size}", _OWN)
+
+
+_OWN = "let every number belong to one row: no mean over the batch, no randomness but by row id"
+
+
+def _order(attack: Any, rig: Rig) -> None:
+    """Nor on their order: what a row is, its id says."""
+    whole = trial(attack, rig)
+    order = np.random.default_rng(1).permutation(len(whole.case))
+    turned = trial(attack, rig, index=order)
+    back = np.argsort(order)
+    _alike(attack, rig, "order", whole, take(turned.claim, back), turned.believed[back], "in another order", _OWN)
+
+
+def _alike(attack: Any, rig: Rig, rule: str, whole: Trial, claim: Any, believed: Any, how: str, advice: str) -> None:
+    within = whole.case.within
+    gap = distance(joined([whole.claim]), claim)
+    ok = gap <= NEAR * (getattr(within, "high", 1.0) - getattr(within, "low", 0.0))
+    demand(ok, rule, attack.info.id, f"{how} on {rig.name} the claims differ by {gap:g}", advice)
+    same = bool((whole.believed == believed).all())
+    demand(same, rule, attack.info.id, f"{how} on {rig.name} other rows break", advice)
+
+
+def _shift(attack: Any, rig: Rig) -> None:
+    """A number added to all logits of a row changes no decision, and so no attack."""
+    if "shift" not in rig.variants:
+        return
+    whole = trial(attack, rig)
+    for shift in (-50.0, 50.0):
+        other = trial(attack, rig, variant=Variant(shift=shift))
+        advice = "mask logits with minus infinity, never by multiplying"
+        _alike(attack, rig, "shift", whole, other.claim, other.believed, f"with {shift:+g} on every logit", advice)
+
+
+def _rescale(attack: Any, rig: Rig) -> None:
+    """In other units (inputs, radius and domain together) the same attack takes place."""
+    if "scale" not in rig.variants:
+        return
+    whole = trial(attack, rig)
+    for low, scale in ((-1.0, 2.0), (0.0, 256.0)):
+        other = trial(attack, rig, variant=Variant(low=low, scale=scale))
+        back = (np.asarray(other.claim) - low) / scale
+        advice = "take every length from the constraint: radius, low and high"
+        _alike(attack, rig, "rescale", whole, back, other.believed, f"on [{low:g}, {low + scale:g}]", advice)
+
+
+def _record(attack: Any, rig: Rig) -> None:
+    """All state of a row lives in the record: rows that are shuffled and taken out on the way end up the same."""
+    plain, turned = (trial(attack, rig, drive=shuffled(shuffle)) for shuffle in (False, True))
+    first, second = plain.last(), turned.last()
+    span = getattr(plain.case.within, "high", 1.0) - getattr(plain.case.within, "low", 0.0)
+    worst = max((distance(first[row], second.get(row)), row) for row in first)
+    found = f"row {worst[1]} differs by {worst[0]:g} once rows are shuffled between yields"
+    demand(worst[0] <= NEAR * span, "record", attack.info.id, found, "keep row tensors in the record (Rows.keep), nowhere else")
+
+
