@@ -108,6 +108,10 @@ def unchanged(clean_numbers: Mapping[str, float]) -> list[str]:
     for key, value in sorted(clean_numbers.items()):
         component, _, name = clean(key).rpartition(".")
         share = name in ("accuracy", "rejected") and 0 <= value <= 1
-        text = f"n = {value:g}" if name == "rows" else f"{name.replace('_', ' ')} {f'{100 * value:.1f}%' if share else f'{value:.4g}'}"
+        text = (
+            f"n = {value:g}"
+            if name == "rows"
+            else f"{name.replace('_', ' ')} {f'{100 * value:.1f}%' if share else f'{value:.4g}'}"
+        )
         lines.setdefault(component, []).append(text)
     return [f"{component or 'target'} on unchanged inputs: {', '.join(parts)}" for component, parts in lines.items()]

@@ -18,7 +18,7 @@ from .cards import unchanged
 from .compare import Comparison, comparisons
 from .personal import REDACTED
 from .view import Limits, Shown, View, leading, opening, title, view
-from .words import BUCKETS, TONES, clean, cost_brief, count_of, is_share, look, measured, said, short, spread
+from .words import BUCKETS, TONES, clean, cost_brief, look, measured, said, short, spread
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -84,7 +84,7 @@ def _environment() -> Environment:
     env.filters |= {"said": said, "short": short, "cost": cost_brief, "anchor": _anchor}
     env.globals |= {
         "glyph": picture.glyph, "interval_bar": charts.interval_bar, "swatch": charts.swatch, "streams": picture.streams,
-        "measured": measured, "spread": spread, "is_share": is_share, "count_of": count_of, "money": _money, "ledger": ledger, "unchanged": unchanged,
+        "measured": measured, "spread": spread, "money": _money, "ledger": ledger, "unchanged": unchanged,
         "finding_curves": finding_curves, "verdict_tone": lambda verdict: look(Status(str(verdict))).tone,
         "digest": lambda one: one.assessment.digest(), "terms": _TERMS, "tones": TONES, "buckets": BUCKETS, "redacted": REDACTED,
     }  # fmt: skip

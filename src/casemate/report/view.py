@@ -111,7 +111,8 @@ def view(assessment: Assessment, key: str, show_personal: bool = False, limits: 
     }  # fmt: skip
     return View(
         key=key, assessment=assessment, counts=tally(assessment.findings), decisions=decisions, undecided=undecided,
-        shown=tuple(with_evidence[: limits.findings]), compact=tuple(without[: limits.compact]), questions=assessment.questions[: limits.lines],
+        shown=tuple(with_evidence[: limits.findings]), compact=tuple(without[: limits.compact]),
+        questions=assessment.questions[: limits.lines],
         untested=assessment.untested[: limits.lines], hardening=hardening(assessment.hardening),
         coverage=_coverage(shown), hidden=hide,
         left_out={name: max(0, len(items) - most) for name, (items, most) in lists.items()},

@@ -122,7 +122,8 @@ def spread(evidence: Evidence) -> str:
     if interval is None:
         return "no interval"
     low, high = measured(evidence, interval.low), measured(evidence, interval.high)
-    return f"{100 * interval.level:.0f}% interval {low.removesuffix('%')}–{high}"
+    between = f"{low.removesuffix('%')}–{high}" if is_share(evidence) else f"{low} to {high}"
+    return f"{100 * interval.level:.0f}% interval {between}"
 
 
 def count_of(number: float, one: str, many: str = "") -> str:

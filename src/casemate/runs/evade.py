@@ -61,7 +61,7 @@ def run_evade(attack: Any, case: Evade, setting: Setting, progress: Progress | N
     facts["state_kept"] = setting.target.state() == before
     return Part(
         rows=rows, spent=dict(meter.total), facts=facts, seconds=time.perf_counter() - began,
-        samples=_samples(inner, trace, judged), claims=_claims(case, right, trace, judged),
+        samples=_samples(inner, trace, judged, setting.target), claims=_claims(case, right, trace, judged),
     )  # fmt: skip
 
 
@@ -109,16 +109,24 @@ def _columns(
     }
 
 
-def _samples(case: Evade, trace: Trace | None, judged: Judged | None) -> dict[str, Any]:
+def _samples(case: Evade, trace: Trace | None, judged: Judged | None, target: Target) -> dict[str, Any]:
     """A few broken rows (or, with none, unbroken ones): original, claim, ids, decisions."""
     if trace is None or judged is None or hasattr(case.x, "iloc"):
         return {}
     order = np.argsort(~judged.met, kind="stable")[:SAMPLES]
     return {
         "before": take(to_numpy(case.x), order), "after": take(to_numpy(trace.x), order),
-        "row": np.asarray(case.row)[order], "broken": judged.met[order], "label_after": judged.label[order],
-        "truth": to_numpy(case.y)[order],
+        "row": np.asarray(case.row)[order], "broken": judged.met[order], "label_after": _named(target, judged.label[order]),
+        "truth": _named(target, to_numpy(case.y)[order]),
     }  # fmt: skip
+
+
+def _named(target: Target, labels: Any) -> Any:
+    """Labels by the target's own names for its classes, where it has any."""
+    names = getattr(getattr(target, "model", None), "values", ())
+    if not names:
+        return labels
+    return np.array([str(names[int(i)]) if 0 <= int(i) < len(names) else "rejected" for i in labels])
 
 
 def _claims(case: Evade, right: NDArray[np.bool_], trace: Trace | None, judged: Judged | None) -> Any:

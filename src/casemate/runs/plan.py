@@ -196,7 +196,7 @@ def _why_not(info: Any, bench: Bench, adversary: Adversary) -> str | None:
         return "a public parent is stated, but none is bound to attack with"
     if bench.data is None:
         return "no data is bound to the description"
-    if info.case == "evade" and bench.modality not in info.modality:
+    if info.modality and bench.modality not in info.modality:
         return ""
     if info.case == "evade" and bench.within is None:
         return "no constraint is bound: say in target.within what a change may be"

@@ -7,6 +7,7 @@ that `estimator.predict` makes; where the library itself takes it from the score
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -203,7 +204,15 @@ def _squashed(logits: NDArray[Any]) -> NDArray[Any]:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Forests that add up their trees in threads add them in any order: the same input, a different last digit."""
+    """One thread of each kind. Forests that add up their trees in threads add them in any order: the same input, another
+    last digit. And a handful of rows is too little to share: threads that wait for each other cost more than they save.
+    """
     joblib = need("joblib", "sklearn", "a scikit-learn target")
-    with joblib.parallel_config(backend="sequential"):
+    with joblib.parallel_config(backend="sequential"), _pools().limit(limits=1):
         yield
+
+
+@functools.cache
+def _pools() -> Any:
+    """The thread pools of the libraries that are loaded, found once: looking for them takes milliseconds."""
+    return need("threadpoolctl", "sklearn", "a scikit-learn target").ThreadpoolController()

@@ -64,10 +64,9 @@ class OnnxModel:
         """Open a model file.
 
         Args:
-            path: The file. Custom operators are not loaded.
-            name: By default the file's name.
+            path: The file, and the name unless `name` is given. Custom operators are not loaded.
             providers: ONNX Runtime execution providers, in order of preference.
-            input: The input that takes the rows, where there is more than one. A frame feeds inputs by column name.
+            input: The input that takes the rows. A frame feeds several inputs by column name.
             output: What it returns. ``auto`` looks at how the graph ends: a softmax, a sigmoid or a list of classes
                 means scores, anything else logits. ``labels`` shows no more than the label.
             output_name: The output to read, where the first numeric one is not meant.
@@ -83,8 +82,7 @@ class OnnxModel:
         facts = graph.read(path)
         label_output, score_output = _outputs(name, facts, output, output_name)
         size, values = class_values(classes if classes is not None else facts.classes)
-        if score_output is not None and size is None:
-            size = facts.width(score_output)
+        size = size or (facts.width(score_output) if score_output is not None else None)
         kind: Output = "labels" if score_output is None else facts.kind(score_output) if output == "auto" else output
         return OnnxModel(
             session=_session(path, facts, providers, threads), name=name, facts=dataclasses.replace(facts, content=b""),
