@@ -33,13 +33,14 @@ _WHERE = {
     "core.oracle": ("Known", "Oracle"),
     "core.random": ("RowRandom",),
     "core.system": ("System",),
-    "core.target": ("REJECT", "Recipe", "Response", "Slope", "Target"),
+    "core.target": ("REJECT", "Recipe", "Response", "Slope", "Target", "adapter"),
     "runs.api": ("run",),
     "runs.assess": ("assess",),
     "runs.harden": ("harden",),
     "targets.pipeline": ("Argmax", "Cut", "Pipeline", "Stage", "Threshold"),
     "targets.wrap": ("wrap",),
 }  # fmt: skip
+_ROOMS = ("attacks", "controls", "testing")  # `cm.attacks.PGD(steps=100)`
 _HOME = {name: module for module, names in _WHERE.items() for name in names}
 __all__ = sorted(_HOME)  # noqa: PLE0605 - one table serves __all__, __getattr__ and __dir__
 
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module 'casemate' has no attribute {name!r}")
 
 

@@ -148,6 +148,16 @@ def test_rows_about_people_are_left_out_unless_asked_for(how: str) -> None:
     assert "granted → declined" in shown
 
 
+def test_evidence_that_answers_two_threats_is_shown_once() -> None:
+    evidence = cases.real()
+    two = tuple(cases.finding(f"EV-0{i}@reader#customer", f"Threat {i}", evidence) for i in (1, 7))
+    held = {f.threat: cases.pictures(evidence) for f in two}
+    page = Page(html.render([cases.assessment("shared", findings=two, samples=held)]))
+    assert len(page.named("img")) == 12
+    assert "Rests on the same evidence as EV-01@reader#customer" in page.text
+    assert page.text.count("shared · Threat") == 1  # read first names it once
+
+
 def test_a_report_of_nothing_says_so() -> None:
     text = Page(html.render([])).text
     assert "Nothing was assessed" in text

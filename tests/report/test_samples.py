@@ -59,6 +59,13 @@ def test_claims_of_a_real_run_are_shown_as_pictures() -> None:
     assert "difference x" in found[0].note
 
 
+def test_broken_rows_are_shown_and_untouched_ones_only_where_nothing_broke() -> None:
+    x = np.random.default_rng(0).uniform(size=(5, 8, 8))
+    held = {"before": x, "after": 1 - x, "row": np.arange(5), "broken": np.array([False, True, False, True, False])}
+    assert [s.row for s in samples(held, 4)] == ["1", "3"]
+    assert [(s.row, s.broken) for s in samples({**held, "broken": np.zeros(5, bool)}, 4)] == [("0", False), ("1", False)]
+
+
 def test_not_a_number_is_drawn_not_raised() -> None:
     x = np.full((1, 8, 8), np.nan)
     assert samples({"before": x, "after": x}, 1)[0].kind == "image"
@@ -77,6 +84,7 @@ def test_bytes_show_the_first_change_in_hex() -> None:
 
 def test_text_shows_where_it_differs() -> None:
     one = samples({"before": ["a" * 500 + "x" + "b" * 500], "after": ["a" * 500 + "yy" + "b" * 500]}, 1)[0]
+    assert one.kind == "text"
     assert "first change at 500" in one.note
     assert len(one.before[0]) < 200
 

@@ -14,6 +14,7 @@ import pytest
 
 from casemate.core.errors import MissingExtra, UnknownName
 from casemate.report import as_json, markdown, rows, terminal
+from casemate.report.hardening import hardening
 from casemate.report.personal import REDACTED
 
 from . import cases
@@ -78,6 +79,18 @@ def test_markdown_has_the_parts_and_valid_tables() -> None:
         assert part in text, part
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1, block
+
+
+def test_the_hardening_table_pairs_before_and_after() -> None:
+    change = {"threat": "EV-02@r#c", "before": "broken", "after": "resisted", "cost_before": "90 queries", "cost_after": ""}
+    row = {"control": "service.labels_only", "note": "", "changes": [change], "cost_before": "", "cost_after": "> 150 queries"}
+    numbers = {"accuracy_before": 0.97, "accuracy_after": None, "latency_ms_before": 0.3312, "latency_ms_after": 0.4}
+    head, rows_ = hardening([row | numbers])
+    assert head == ("control", "changes", "cost", "accuracy", "latency ms")
+    assert rows_[0][1:] == (
+        "EV-02@r#c: broken (90 queries) → resisted", "none → > 150 queries", "97.0% → not shown", "0.331 → 0.4",
+    )  # fmt: skip
+    assert hardening([]) == ((), ())
 
 
 def test_json_is_strict_ascii_and_backed_by_ids() -> None:

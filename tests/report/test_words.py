@@ -65,6 +65,9 @@ def test_a_censored_cost_never_reads_like_a_measured_one() -> None:
     assert cost_brief(Cost(0.0, 0.0, gradients=9.0)) == "0 queries, 9 own calls"
     assert cost_words(Cost(1.0)) == "half of the rows within 1 query each"
     assert cost_brief(None) == "not measured"
+    assert cost_brief(Cost(None, 0.0)) == "not shown"
+    assert cost_words(Cost(200.0, 200.0), by_row=False) == "with 200 queries"
+    assert cost_words(Cost(0.0, 0.0)) == "without a query to the deployed endpoint"
 
 
 def test_a_claim_without_evidence_says_so() -> None:

@@ -14,7 +14,7 @@ from .show import descriptions, exit_code, progress
 @click.command()
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--budget", default="standard", show_default=True, help="quick, standard, or minutes in all.")
-@click.option("--store", default=".casemate/evidence.db", show_default=True, help="Where evidence is kept: a path or database URL.")
+@click.option("--store", default=".casemate/evidence.db", show_default=True, help="Where evidence is kept: a path or a URL.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes; no effect on evidence.")
 @click.option("--seed", default=0, show_default=True, help="All randomness comes from it.")
 @click.option("--out", default="assessment", show_default=True, help="Folder for the report.")
@@ -66,9 +66,11 @@ def _write(done: list[Any], folder: Path, personal: bool, rows_format: str | Non
 
     files = write(done, folder, show_personal=personal)
     if rows_format:
-        write_rows(done, folder / "rows", rows_format, show_personal=personal)
+        write_rows(done, folder / f"rows.{rows_format}", rows_format, show_personal=personal)
     if as_json:
-        click.echo(json.dumps([a.to_dict() for a in done], indent=2))
+        from ..report.as_json import render
+
+        click.echo(render(done, show_personal=personal), nl=False)
         return
     from rich.console import Console
 
@@ -96,8 +98,10 @@ def hosts(ready: Any) -> dict[str, int]:
     found: dict[str, int] = {}
     for name, plan in ready.plans.items():
         binding = ready.system.binding(name)
-        host = (binding.url.split("/")[2] if binding and binding.url else "in process")
-        found[host] = found.get(host, 0) + plan.queries
+        remote = binding is not None and bool(binding.url)
+        host = str(binding.url).split("/")[2] if binding is not None and remote else "in process"
+        # To a host everything counts that is sent there, the judge's and the health checks' rows too.
+        found[host] = found.get(host, 0) + (plan.sent if remote else plan.queries)
     return found
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .show import progress
+from .show import exit_code, progress
 
 
 @click.command()
@@ -21,28 +20,30 @@ from .show import progress
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", default="assessment", show_default=True, help="Folder for the report.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+@click.option("--show-personal", is_flag=True, help="Show rows of personal data in the report.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def harden(
     path: str, only: tuple[str, ...], train: bool, budget: str, store: str, workers: int, seed: int, out: str, as_json: bool,
-    quiet: bool,
+    show_personal: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Try controls one by one and all together, each against attacks that know it.
 
     A control changes facts, so threats are derived again; then every attack is run again, with more accounts where the control
     counts accounts. Shown beside the gain: clean accuracy, rejects and latency.
     """
+    from ..report.as_json import render
     from ..report.write import write
     from ..runs.harden import harden as run
 
     with progress(Path(path).stem, quiet or as_json) as show:
         result = run(path, only=only, trains=train, store=store, workers=workers, seed=seed, budget=budget, show=show)
-    files = write([result], Path(out))
+    files = write([result], Path(out), show_personal=show_personal)
     if as_json:
-        click.echo(json.dumps(result.to_dict(), indent=2))
+        click.echo(render([result], show_personal=show_personal), nl=False)
     else:
         click.echo(table(result))
         click.echo(f"\nReport: {files['html'].resolve()}")
-    return 1 if any(f.status == "broken" for f in result.findings) else 0
+    return exit_code([result])
 
 
 def table(result: Any) -> str:

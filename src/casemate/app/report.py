@@ -3,40 +3,54 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from .show import descriptions, exit_code
 
-@click.command()
-@click.argument("id", required=False)
-@click.option("--store", default=".casemate/evidence.db", show_default=True, help="Where evidence is kept.")
-@click.option("--json", "as_json", is_flag=True, help="Print the whole assessment as JSON.")
-def report(id: str | None, store: str, as_json: bool) -> int:
-    """List stored assessments, or print one (by the start of its id).
-
-    The HTML report is written by `casemate assess`; the same command on the same store writes it again in seconds, because
-    every cell is there already.
-    """
-    from ..core.errors import UnknownName
+if TYPE_CHECKING:
     from ..store.cells import Store
 
+
+@click.command()
+@click.argument("paths", nargs=-1)
+@click.option("--store", default=".casemate/evidence.db", show_default=True, help="Where evidence is kept.")
+@click.option("--budget", default="standard", show_default=True, help="The budget the evidence was made with.")
+@click.option("--seed", default=0, show_default=True, help="The seed the evidence was made with.")
+@click.option("--out", default="assessment", show_default=True, help="Folder for the report.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+@click.option("--show-personal", is_flag=True, help="Show rows of personal data in the report.")
+def report(
+    paths: tuple[str, ...], store: str, budget: str, seed: int, out: str, as_json: bool, show_personal: bool
+) -> int:
+    """Write the report of what the store holds again, attacking nothing; without PATHS, list the stored assessments.
+
+    A cell that is not in the store is reported as not tested, so this also shows how far an interrupted run came.
+    """
+    from ..core.errors import UsageError
+    from ..store.cells import Store
+
+    if "://" not in store and not Path(store).is_file():
+        raise UsageError(f"there is no store at {store!r}; casemate assess makes one, or give --store its place")
     database = Store(store)
+    if not paths:
+        return _listed(database, as_json)
+    from ..report.as_json import render
+    from ..report.write import write
+    from ..runs.assess import assess
+
+    found = descriptions(paths)
+    done = [assess(path, store=database, seed=seed, budget=budget, only_stored=True) for path in found]
+    files = write(done, Path(out), show_personal=show_personal)
+    click.echo(render(done, show_personal=show_personal) if as_json else f"Report: {files['html'].resolve()}")
+    return exit_code(done)
+
+
+def _listed(database: Store, as_json: bool) -> int:
     runs = database.runs()
-    if id is None:
-        rows = [{"id": run, "system": name, "written": when.isoformat()} for run, name, when in runs]
-        lines = "\n".join(f"{r['id'][:12]}  {r['written'][:19]}  {r['system']}" for r in rows)
-        click.echo(json.dumps(rows, indent=2) if as_json else lines)
-        return 0
-    match = [run for run, _, _ in runs if run.startswith(id)]
-    if len(match) != 1:
-        raise UnknownName("stored assessment", id, [run[:12] for run, _, _ in runs])
-    data = json.loads(database.run(match[0]) or "{}")
-    click.echo(json.dumps(data, indent=2) if as_json else _text(data))
+    rows = [{"id": run, "system": name, "written": when.isoformat()} for run, name, when in runs]
+    lines = "\n".join(f"{r['id'][:12]}  {r['written'][:19]}  {r['system']}" for r in rows)
+    click.echo(json.dumps(rows, indent=2) if as_json else lines or "nothing is stored yet; run casemate assess")
     return 0
-
-
-def _text(data: dict[str, object]) -> str:
-    findings: list[dict[str, object]] = data["findings"]  # type: ignore[assignment]
-    lines = [f"{data['name']}  {data['digest']}", f"repeat: {data['reproduce']}"]
-    lines += [f"  {f['status']:<13} {f['severity']:<9} {f['threat']}  {f['title']}" for f in findings]
-    return "\n".join(lines)

@@ -19,7 +19,7 @@ import numpy as np
 from .constraint import Constraint
 from .errors import BadInput
 from .goal import Goal, Loss, Wrong
-from .target import Recipe, Target, count, take
+from .target import Recipe, Target, count, take, to_numpy
 
 Array = Any
 
@@ -66,10 +66,17 @@ class Evade:
     kind = "evade"
 
     def __post_init__(self) -> None:
-        if count(self.x) != len(self.y):
-            raise BadInput(f"x has {count(self.x)} rows and y has {len(self.y)}; give one label for each input")
-        if self.row is None:
-            object.__setattr__(self, "row", np.arange(count(self.x)))
+        # Lists of numbers are arrays that were not told so; lists of strings and bytes are inputs of their own kind.
+        if isinstance(self.x, list | tuple) and len(self.x) and not isinstance(self.x[0], str | bytes):
+            object.__setattr__(self, "x", np.asarray([to_numpy(x) for x in self.x]))
+        object.__setattr__(self, "y", np.asarray(to_numpy(self.y)))
+        if self.y.shape != (count(self.x),):
+            raise BadInput(f"x has {count(self.x)} rows and y has shape {self.y.shape}; give one label for each input")
+        row = np.arange(count(self.x)) if self.row is None else np.asarray(to_numpy(self.row))
+        bad = row.shape != self.y.shape or (len(row) and (row.dtype.kind not in "iu" or row.min() < 0))
+        if bad or len(np.unique(row)) < len(row):
+            raise BadInput("row ids are whole numbers from 0, one for each input, none of them twice")
+        object.__setattr__(self, "row", row.astype(np.int64))
 
     def __len__(self) -> int:
         return count(self.x)

@@ -61,6 +61,8 @@ class Ball:
             raise BadInput(f"radius={self.radius!r} is not allowed; it must be at least 0, in input units")
         if not self.low < self.high:
             raise BadInput(f"low={self.low!r}, high={self.high!r}: the domain is empty; low must be below high")
+        if not math.isfinite(self.high - self.low):  # steps, starts and rounding are all shares of it
+            raise BadInput(f"low={self.low!r}, high={self.high!r}: the domain must be finite; give the range of your inputs")
 
     def measure(self, claim: Any, origin: Any) -> NDArray[np.float64]:
         change = np.abs(_flat(claim) - _flat(origin))
@@ -71,7 +73,8 @@ class Ball:
     def check(self, claim: Any, origin: Any) -> NDArray[np.bool_]:
         flat = _flat(claim)
         finite = np.isfinite(flat).all(1)
-        boxed = ((flat >= self.low) & (flat <= self.high)).all(1)
+        # A value that was left alone is no change, even where the input's precision rounds it past a bound.
+        boxed = (((flat >= self.low) & (flat <= self.high)) | (flat == _flat(origin))).all(1)
         # 1e-9 is room for the float64 arithmetic of this very line, and for nothing else.
         return np.asarray(finite & boxed & (self.measure(claim, origin) <= self.radius * (1 + 1e-9) + 1e-12))
 
@@ -79,27 +82,36 @@ class Ball:
         """The radius to project on so that rounding to the dtype of `x` stays within `radius`."""
         if math.isinf(self.radius):
             return self.radius
-        eps = 2.0**-52 if "float64" in str(x.dtype) else 2.0**-23
         size = math.prod(x.shape[1:]) or 1
-        grown = {"linf": 1.0, "l2": math.sqrt(size), "l1": float(size)}[self.norm]
-        return max(0.0, self.radius - eps * grown * max(abs(self.low), abs(self.high), self.radius))
+        # Scaling to a length rounds several times, clipping once.
+        grown = {"linf": 1.0, "l2": 4 * math.sqrt(size), "l1": 4.0 * size}[self.norm]
+        return max(0.0, self.radius - 2.0 ** -_bits(x) * grown * max(abs(self.low), abs(self.high), self.radius))
+
+    def _bounds(self, bits: int) -> tuple[float, float]:
+        """`low` and `high`, moved inwards where a number of that many bits would round them outwards."""
+        low = self.low if _exact(self.low, bits) else self.low + 2.0**-bits * abs(self.low)
+        high = self.high if _exact(self.high, bits) else self.high - 2.0**-bits * abs(self.high)
+        return low, high
 
     def project(self, x: Array, origin: Array) -> Array:
         """The nearest allowed input for ``linf``; a near one for ``l2`` and ``l1`` (scaled, then boxed)."""
         # The coarser of the two: a float64 model differentiates float32 inputs in float64, and the claim is float32 again.
         radius = min(self.inside(x), self.inside(origin))
+        if not radius:  # less room than one rounding: only the input itself is surely inside
+            return x.clip(origin, origin)
+        low, high = self._bounds(min(_bits(x), _bits(origin)))
         if self.norm == "linf":
-            return x.clip(origin - radius, origin + radius).clip(self.low, self.high)
+            return x.clip(origin - radius, origin + radius).clip(low, high)
         change = (x - origin).reshape(len(x), -1)
         size = (change * change).sum(1) ** 0.5 if self.norm == "l2" else abs(change).sum(1)
         scale = (radius / size.clip(1e-30, None)).clip(None, 1.0).reshape(-1, *([1] * (x.ndim - 1)))
         # The origin is in the box, so clipping only moves coordinates towards it: the norm cannot grow again.
-        return (origin + (x - origin) * scale).clip(self.low, self.high)
+        return (origin + (x - origin) * scale).clip(low, high)
 
     def sample(self, origin: Any, rng: RowRandom, rows: Any, draw: Draw) -> NDArray[np.float64]:
         """A uniform point of the ball around each origin (then boxed), float64."""
         start = np.asarray(origin, dtype=np.float64)
-        radius = min(self.radius, self.high - self.low) if self.norm == "linf" else self.radius
+        radius = self.radius
         if math.isinf(radius):
             return self.low + (self.high - self.low) * rng.uniform(rows, draw, start.shape[1:])
         if self.norm == "linf":
@@ -118,6 +130,17 @@ class Ball:
     def unbounded(self) -> Ball:
         """The same domain with no radius: what health check 14 attacks."""
         return Ball(self.norm, math.inf, self.low, self.high)
+
+
+def _bits(x: Array) -> int:
+    """Bits after the first of a number in the dtype of `x`; whole numbers become float32 on the way."""
+    name = str(x.dtype)
+    return next((bits for kind, bits in (("float64", 52), ("bfloat16", 7), ("float16", 10)) if kind in name), 23)
+
+
+def _exact(value: float, bits: int) -> bool:
+    """Whether `value` survives rounding to that many bits."""
+    return (math.frexp(value)[0] * 2.0 ** (bits + 1)).is_integer()
 
 
 def _then(draw: Draw, word: int) -> Draw:
@@ -156,9 +179,16 @@ class Bytes:
 def _changed(claim: bytes, origin: bytes) -> int:
     """Bytes outside the common prefix and suffix."""
     short = min(len(claim), len(origin))
-    prefix = next((i for i in range(short) if claim[i] != origin[i]), short)
-    suffix = next((i for i in range(short - prefix) if claim[-1 - i] != origin[-1 - i]), short - prefix)
+    prefix = _alike(claim[:short], origin[:short])
+    rest = short - prefix
+    suffix = _alike(claim[len(claim) - rest :][::-1], origin[len(origin) - rest :][::-1])
     return max(len(claim), len(origin)) - prefix - suffix
+
+
+def _alike(a: bytes, b: bytes) -> int:
+    """How many bytes two strings of one length share from the start."""
+    differ = np.flatnonzero(np.frombuffer(a, np.uint8) != np.frombuffer(b, np.uint8))
+    return int(differ[0]) if len(differ) else len(a)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,16 +230,18 @@ class Table:
     relations: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
 
     def check(self, claim: Any, origin: Any) -> NDArray[np.bool_]:
+        if list(claim.columns) != list(origin.columns):
+            return np.zeros(len(origin), bool)
         ok = self.measure(claim, origin) <= self.budget * (1 + 1e-9)
         for name in origin.columns:
-            ok &= self._column_ok(name, claim[name].to_numpy(), origin[name].to_numpy())
+            ok &= self._column_ok(name, claim[name], origin[name])
         for relation in self.relations.values():
             ok &= np.asarray(relation(claim), dtype=bool)
         return np.asarray(ok)
 
-    def _column_ok(self, name: str, new: NDArray[Any], old: NDArray[Any]) -> NDArray[np.bool_]:
+    def _column_ok(self, name: str, claim: Any, origin: Any) -> NDArray[np.bool_]:
         column = self.columns.get(name, Column(kind="category", immutable=True))
-        same = new == old
+        new, old, same = claim.to_numpy(), origin.to_numpy(), _same(claim, origin)
         if column.immutable:
             return np.asarray(same)
         if column.kind == "category":
@@ -224,12 +256,13 @@ class Table:
     def measure(self, claim: Any, origin: Any) -> NDArray[np.float64]:
         total = np.zeros(len(origin))
         for name in origin.columns:
-            column, new, old = self.columns.get(name), claim[name].to_numpy(), origin[name].to_numpy()
+            column, same = self.columns.get(name), _same(claim[name], origin[name])
             if column is None or column.kind == "category":
-                total += (new != old) * (column.cost if column else 1.0)
+                total += ~same * (column.cost if column else 1.0)
             else:
+                new, old = claim[name].to_numpy(np.float64), origin[name].to_numpy(np.float64)
                 span = column.high - column.low if math.isfinite(column.high - column.low) else 1.0
-                total += np.abs(new.astype(np.float64) - old.astype(np.float64)) / span * column.cost
+                total += np.where(same, 0.0, np.abs(new - old) / span * column.cost)
         return total
 
     def propose(self, row: Any, origin: Any, rng: np.random.Generator) -> Any:
@@ -248,7 +281,15 @@ class Table:
     def _draw(column: Column, old: Any, rng: np.random.Generator) -> Any:
         if column.kind == "category":
             return column.values[int(rng.integers(len(column.values)))]
-        low = float(old) if column.direction > 0 else column.low
-        high = float(old) if column.direction < 0 else column.high
-        value = float(rng.uniform(low, high)) if high > low else float(old)
-        return round(value) if column.kind == "int" else value
+        start = float(old)
+        reach = max(1.0, abs(start))  # where a column has no bound, as far again as the value itself
+        low = column.low if math.isfinite(column.low) else start - reach
+        high = column.high if math.isfinite(column.high) else start + reach
+        low, high = (start if column.direction > 0 else low), (start if column.direction < 0 else high)
+        value = float(rng.uniform(low, high)) if high > low else start
+        return round(value) if column.kind == "int" and math.isfinite(value) else value
+
+
+def _same(new: Any, old: Any) -> NDArray[np.bool_]:
+    """Which cells of a column were left alone; a missing value that stays missing was."""
+    return np.asarray((new.to_numpy() == old.to_numpy()) | (new.isna().to_numpy() & old.isna().to_numpy()), bool)

@@ -20,10 +20,21 @@ import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 
 class CasemateError(Exception):
     """Root of everything casemate raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Some errors are made of other things than their message, and must come back from a worker process all the same.
+        return _again, (type(self), str(self)), self.__dict__
+
+
+def _again(kind: type[CasemateError], message: str) -> CasemateError:
+    error = kind.__new__(kind, message)
+    error.args = (message,)
+    return error
 
 
 class UsageError(CasemateError, ValueError):

@@ -174,6 +174,11 @@ def plain(value: Any) -> Any:
         return plain(value.tolist())
     if hasattr(value, "__dataclass_fields__"):
         return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, set | frozenset):  # in an order that is the same in every process
+        return sorted((plain(v) for v in value), key=lambda v: json.dumps(v, sort_keys=True))
     if isinstance(value, Iterable):
         return [plain(v) for v in value]
-    return repr(value)
+    # The default repr holds an address, which no hash may depend on.
+    named = value if hasattr(value, "__qualname__") else type(value)
+    text = repr(value)
+    return f"{named.__module__}.{named.__qualname__}" if " at 0x" in text else text

@@ -128,7 +128,7 @@ class Assessment:
     def digest(self) -> str:
         """A hash over all evidence: identical for one worker or many, killed or not."""
         lines = [[f.threat, str(f.status), [e.digest() for e in f.evidence]] for f in self.findings]
-        return hashlib.sha256(json.dumps(sorted(lines)).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self.name, sorted(lines)]).encode()).hexdigest()
 
     def top(self, count: int = 3) -> tuple[Finding, ...]:
         """The findings to read first."""

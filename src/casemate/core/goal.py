@@ -30,14 +30,16 @@ class Goal(Protocol):
 
 def _best_other(logits: Array, y: Array) -> tuple[Array, Array]:
     """The score of class `y`, and the best of the others. Masked with minus infinity, never by multiplying."""
-    if isinstance(y, int):
-        y = logits.argmax(-1) * 0 + y
+    if getattr(y, "ndim", 0) == 0:  # one class for all rows
+        y = logits.argmax(-1) * 0 + int(y)
     index = y.reshape(-1, 1)
-    if hasattr(logits, "gather"):  # torch
+    if hasattr(logits, "gather"):  # torch, which takes no other type for an index
+        index = index.long()
         own = logits.gather(1, index)[:, 0]
         return own, logits.scatter(1, index, float("-inf")).max(1).values
     import numpy as np
 
+    index = np.asarray(index, dtype=np.int64)
     own = np.take_along_axis(logits, index, 1)[:, 0]
     others = np.array(logits, dtype=float)
     np.put_along_axis(others, index, -np.inf, 1)
@@ -83,13 +85,16 @@ class Becomes:
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """A decision out of a set, or (with no set) any route but the one of the unchanged input."""
+    """A decision out of a set, or (with no set) any route but the one of the unchanged input.
+
+    A reject is no route, unless `to` names it: it sends the input to somebody who looks.
+    """
 
     to: tuple[int, ...] = ()
 
     def met(self, decision: Array, y: Array) -> Array:
         if not self.to:
-            return decision != y
+            return (decision != y) & ~_negative(decision)
         met = decision == self.to[0]
         for route in self.to[1:]:
             met = met | (decision == route)

@@ -21,13 +21,15 @@ def hash_of(*values: Any) -> str:
 def hash_data(x: Any) -> str:
     """The hash of an array, tensor, frame, or sequence of strings or bytes, by content."""
     digest = hashlib.sha256()
+    if hasattr(x, "iloc") and hasattr(x, "to_frame"):  # a column
+        x = x.to_frame()
     if hasattr(x, "iloc"):
         digest.update(repr([(c, str(t)) for c, t in x.dtypes.items()]).encode())
         digest.update(x.to_csv(index=False).encode())
     elif isinstance(x, list | tuple):
         for item in x:
             data = item if isinstance(item, bytes) else str(item).encode()
-            digest.update(len(data).to_bytes(8, "big") + data)
+            digest.update(type(item).__name__.encode() + len(data).to_bytes(8, "big") + data)
     else:
         array = np.ascontiguousarray(to_numpy(x))
         body = array.astype(str).tobytes() if array.dtype.hasobject else array.tobytes()
@@ -45,5 +47,25 @@ def hash_file(path: Path) -> str:
 
 
 def hash_code(folder: Path) -> str:
-    """The user's own code beside a description: every Python file in the folder, by name and content."""
-    return hash_of([(p.name, hash_file(p)) for p in sorted(folder.glob("*.py"))])
+    """The user's own code beside a description: every Python file in and below the folder, by name and content."""
+    return hash_of([(str(p.relative_to(folder)), hash_file(p)) for p in files_below(folder, ".py")])
+
+
+def files_below(folder: Path, ending: str = "") -> list[Path]:
+    """The files in and below a folder in one order, leaving out what is hidden, installed or a cache."""
+    found: list[Path] = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.name.startswith(".") or path.name in ("__pycache__", "node_modules", "site-packages"):
+            continue
+        if path.is_dir() and not path.is_symlink() and not (path / "pyvenv.cfg").exists():
+            found += files_below(path, ending)
+        elif path.is_file() and path.name.endswith(ending):
+            found.append(path)
+    return found
+
+
+def hash_artifact(path: Path) -> str:
+    """A model file, or every file of a model folder by name."""
+    if path.is_dir():
+        return hash_of([(str(p.relative_to(path)), hash_file(p)) for p in sorted(path.rglob("*")) if p.is_file()])
+    return hash_file(path)

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from .adversary import Adversary, Need
 from .control import Service
-from .errors import BudgetSpent, NotGranted, Refused
+from .errors import BadInput, BudgetSpent, NotGranted, Refused
 from .target import Recipe, Response, Slope, Target, count, take
 
 Array = Any
 DAY = 86_400.0
-_PER_ROW = ("queries", "refused", "local", "gradients")
+_PER_ROW = ("queries", "refused", "local", "gradients", "parent")
 
 
 class Meter:
@@ -35,7 +35,7 @@ class Meter:
     def __init__(self, rows: Any) -> None:
         self._size = int(np.max(rows, initial=-1)) + 1
         self._by_row = {kind: np.zeros(self._size, np.int64) for kind in _PER_ROW}
-        self.total: dict[str, int] = dict.fromkeys((*_PER_ROW, "parent", "records", "judge", "health"), 0)
+        self.total: dict[str, int] = dict.fromkeys((*_PER_ROW, "records", "judge", "health"), 0)
 
     def add(self, kind: str, rows: Any) -> None:
         """Charge one unit of `kind` to each entry of `rows` (repeats count)."""
@@ -77,6 +77,8 @@ class Endpoint:
 
     def admit(self, rows: int, account: int | None = None) -> NDArray[np.bool_]:
         """Which of the next `rows` rows are let in, ``(rows,)``; moves the clock where waiting helps."""
+        if account is not None and not 0 <= account < len(self._accounts):
+            raise NotGranted(f"account {account} was asked with, and the adversary has {len(self._accounts)}, counted from 0")
         admitted = np.zeros(rows, bool)
         while self.services and not admitted.all():
             open_rows = np.flatnonzero(~admitted)
@@ -132,6 +134,8 @@ class Oracle:
         # With a copy of the artifact, forward passes run on the copy: they cost compute and no query.
         self._copy = Need.ARTIFACT in adversary.may
 
+    _draws_of: tuple[str, ...] = ("queries", "local", "gradients")
+
     # -- asking -------------------------------------------------------------------------------------------------------
     def look(self, x: Any, *, rows: Array, account: int | None = None) -> Response:
         """All that is granted of the decisions on `x`. Spends one query (or one local call, with a copy) per row.
@@ -148,19 +152,19 @@ class Oracle:
     def ask(self, x: Any, *, rows: Array, account: int | None = None) -> tuple[Response | None, NDArray[np.bool_]]:
         """Like `look`, for a caller that can use part of an answer: the response to the rows let in, and who was not."""
         self._require(Need.LABEL)
-        rows, size = np.asarray(rows), count(x)
-        draw = self._draw(rows)
+        rows, size = _one_each(rows, x), count(x)
+        keys = self._keys(rows)
         if self._copy:
             self._pay("local", rows)
-            return self._granted(self._endpoint.target.respond(x, rows=rows, draw=draw)), np.zeros(size, bool)
+            return self._granted(self._endpoint.target.respond(x, rows=keys)), np.zeros(size, bool)
         self._pay("queries", rows)
         admitted = self._endpoint.admit(size, account)
         self._meter.add("refused", rows[~admitted])
         if not admitted.any():
             return None, ~admitted
         if not admitted.all():
-            x, rows = take(x, admitted), rows[admitted]
-        response = self._endpoint.shown(self._endpoint.target.respond(x, rows=rows, draw=draw))
+            x, keys = take(x, admitted), keys[admitted]
+        response = self._endpoint.shown(self._endpoint.target.respond(x, rows=keys))
         return self._granted(response), ~admitted
 
     def submit(self, x: Any, *, rows: Array, account: int | None = None) -> NDArray[np.bool_]:
@@ -170,13 +174,13 @@ class Oracle:
             BudgetSpent: The budget does not cover all of `x`; nothing was sent.
         """
         self._require(Need.SUBMIT)
-        rows = np.asarray(rows)
-        draw = self._draw(rows)
+        rows = _one_each(rows, x)
+        keys = self._keys(rows)
         self._pay("queries", rows)
         admitted = self._endpoint.admit(count(x), account)
         self._meter.add("refused", rows[~admitted])
         if admitted.any():
-            self._endpoint.target.respond(take(x, admitted), rows=rows[admitted], draw=draw)
+            self._endpoint.target.respond(take(x, admitted), rows=keys[admitted])
         return admitted
 
     def labels(self, x: Any, *, rows: Array) -> Array:
@@ -199,13 +203,15 @@ class Oracle:
         Spends `draws` gradients per row.
         """
         self._require(Need.GRADIENT)
-        rows = np.asarray(rows)
-        first = self._draw(rows)
+        rows = _one_each(rows, x)
+        if draws < 1:
+            raise BadInput(f"draws={draws} is not allowed; average over at least one")
+        keys = [self._keys(rows, extra) for extra in range(draws)]
         self._pay("gradients", rows if draws == 1 else np.repeat(rows, draws))
         target = self._endpoint.target
-        slope = target.gradient(x, y, loss, rows=rows, draw=first)
-        for extra in range(1, draws):
-            more = target.gradient(x, y, loss, rows=rows, draw=first + extra)
+        slope = target.gradient(x, y, loss, rows=keys[0])
+        for key in keys[1:]:
+            more = target.gradient(x, y, loss, rows=key)
             slope = replace(slope, loss=slope.loss + more.loss, slope=slope.slope + more.slope)
         if draws > 1:
             slope = replace(slope, loss=slope.loss / draws, slope=slope.slope / draws)
@@ -247,6 +253,8 @@ class Oracle:
     def contribute(self, records: int) -> None:
         """Write `records` training records. Spends that many of the budget's records."""
         self._require(Need.CONTRIBUTE)
+        if records < 0:
+            raise BadInput(f"records={records} is not allowed; what was written stays written")
         cap = self.adversary.budget.records
         if cap is not None and self._meter.total["records"] + records > cap:
             raise BudgetSpent(f"{records} more records would exceed the budget of {cap}")
@@ -284,11 +292,15 @@ class Oracle:
             return np.full(len(np.asarray(rows)), np.inf)
         return np.asarray(cap - self._meter.of("queries", rows), np.float64)
 
-    def _draw(self, rows: NDArray[Any]) -> int:
-        """The next draw number of these rows: their own call count, so that batches cannot matter."""
-        if not self._endpoint.target.random or not len(rows):
-            return 0
-        return int(max((self._meter.of(kind, rows)).max() for kind in ("queries", "local", "gradients")))
+    def _keys(self, rows: NDArray[Any], extra: int = 0) -> NDArray[Any]:
+        """What keys the randomness of a random target, ``(n,)``: the row, and which of its own calls this is.
+
+        The calls of other rows do not enter, so that batches cannot matter; no two calls of a row share their noise.
+        """
+        if not self._endpoint.target.random:
+            return rows
+        spent = np.sum([self._meter.of(kind, rows) for kind in self._draws_of], axis=0)
+        return np.asarray(rows + ((spent + _nth(rows) + extra) << 32), np.int64)
 
     def _pay(self, kind: str, rows: NDArray[Any]) -> None:
         budget, meter = self.adversary.budget, self._meter
@@ -319,8 +331,24 @@ class Oracle:
 class _Parent(Oracle):
     """The parent's oracle counts under its own name and has no budget."""
 
-    def _pay(self, kind: str, rows: NDArray[Any]) -> None:
-        self._meter.count("parent", len(rows))
+    _draws_of = ("parent",)
 
-    def _draw(self, rows: NDArray[Any]) -> int:
-        return self._meter.total["parent"] if self._endpoint.target.random else 0
+    def _pay(self, kind: str, rows: NDArray[Any]) -> None:
+        self._meter.add("parent", rows)
+
+
+def _one_each(rows: Array, x: Any) -> NDArray[Any]:
+    """Row ids ``(n,)``, one for each input: what is not charged to somebody would be free."""
+    ids: NDArray[Any] = np.asarray(rows)
+    if ids.shape != (count(x),):
+        raise BadInput(f"{count(x)} inputs and row ids of shape {ids.shape}; give the id of each input's row")
+    return ids
+
+
+def _nth(rows: NDArray[Any]) -> NDArray[np.int64]:
+    """For each entry, how many equal ones stand before it."""
+    order = np.argsort(rows, kind="stable")
+    first = np.searchsorted(rows[order], rows[order])
+    found = np.empty(len(rows), np.int64)
+    found[order] = np.arange(len(rows)) - first
+    return found

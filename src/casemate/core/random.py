@@ -16,6 +16,7 @@ from scipy.special import ndtri
 Draw = int | tuple[int, ...]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_ROWS = np.uint64(0xD1B54A32D192ED03)
 _A, _B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
@@ -46,7 +47,8 @@ class RowRandom:
 
     def bits(self, rows: Any, draw: Draw, count: int) -> NDArray[np.uint64]:
         """64 random bits for each of `count` values of each row: ``(n, count)``."""
-        key = _absorb(np.uint64(self.seed & 0xFFFFFFFFFFFFFFFF), np.asarray(rows, dtype=np.int64).reshape(-1, 1))
+        # The mark keeps rows apart from the path of a fork: without it `fork(1)` at row 2 would be `fork(1, 2)`.
+        key = _absorb(_absorb(np.uint64(self.seed & 0xFFFFFFFFFFFFFFFF), _ROWS), np.asarray(rows, np.int64).reshape(-1, 1))
         for word in draw if isinstance(draw, tuple) else (draw,):
             key = _absorb(key, word)
         with np.errstate(over="ignore"):

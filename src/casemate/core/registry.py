@@ -27,7 +27,13 @@ def load_plugins() -> None:
         try:
             importlib.import_module(point.value)
         except Exception as error:
+            _plugins_loaded = False  # whoever asks next is told too
             raise UsageError(f"plugin {point.name!r} ({point.value}) failed to import: {error!r}; mend or remove it") from error
+
+
+def _place(item: object) -> object:
+    """Where a definition was written: the same place twice is the same definition."""
+    return getattr(item, "__module__", None), getattr(item, "__qualname__", item)
 
 
 class Registry(Generic[T]):
@@ -41,8 +47,12 @@ class Registry(Generic[T]):
     def add(self, id: str, item: T, aka: tuple[str, ...] = ()) -> None:
         """Register. The same definition may be imported twice; two definitions of one id are an error."""
         old = self._items.get(id)
-        if old is not None and getattr(old, "__qualname__", old) != getattr(item, "__qualname__", item):
+        if old is not None and _place(old) != _place(item):
             raise UsageError(f"{self.kind} {id!r} is registered twice: {old!r} and {item!r}")
+        for name in map(str.lower, aka):
+            other = name if name in self._items and name != id else self._aka.get(name, id)
+            if other != id:
+                raise UsageError(f"{self.kind} {id!r} cannot also be called {name!r}: that is {other!r}")
         self._items[id] = item
         self._aka.update({name.lower(): id for name in aka})
 
@@ -56,7 +66,7 @@ class Registry(Generic[T]):
     def get(self, id: str) -> T:
         """The definition with this id or literature name."""
         self.load()
-        found = self._items.get(self._aka.get(id.lower(), id))
+        found = self._items.get(id, self._items.get(self._aka.get(id.lower(), id)))
         if found is None:
             raise UnknownName(self.kind, id, self._items)
         return found

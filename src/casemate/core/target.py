@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from .adversary import Need
+from .registry import Registry
 
 Array = Any
 REJECT = -1  # the decision "not decided here": below threshold, sent to a human
@@ -84,6 +85,29 @@ class Target(Protocol):
     def state(self) -> str:
         """A hash of all that a call might change (parameters, buffers, training flags): health check 2."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """How `casemate.wrap` takes a kind of model that casemate does not know: ``adapt(model, **options)`` gives a model
+    for `Pipeline`, with ``name``, ``offers``, ``classes``, ``forward``, ``fingerprint`` and ``state``."""
+
+    id: str
+    matches: Callable[[Any], bool]
+    adapt: Callable[..., Any]
+
+
+adapters: Registry[Adapter] = Registry("target adapter", "casemate.targets")
+
+
+def adapter(id: str, *, matches: Callable[[Any], bool]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register an adapter. It is asked before the built-in kinds, in the order of ids; the first that matches adapts."""
+
+    def register(adapt: Callable[..., Any]) -> Callable[..., Any]:
+        adapters.add(id, Adapter(id, matches, adapt))
+        return adapt
+
+    return register
 
 
 @dataclass(frozen=True, slots=True)

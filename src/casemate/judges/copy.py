@@ -46,13 +46,13 @@ def judge(
     hits = [int(a.sum()) for a in agreed]
     curve: Points = [(float(q), *_point(h, n)) for (q, _), h in zip(claims, hits, strict=True)]
     rate, interval, (queries, last), (own, error) = hits[-1] / n, clopper_pearson(hits[-1], n), claims[-1], answers[-1]
-    broken = rate >= enough and interval.low > baseline.rate  # as `counts` below: a constant is no copy
+    # A constant that agrees often is no copy: it must also do better than the most common decision.
+    good = [h / n >= enough and clopper_pearson(h, n).low > baseline.rate for h in hits]
+    broken, first = good[-1], next((float(q) for (q, _), g in zip(claims, good, strict=True) if g), None)
     extra = {"enough": enough, "queries": queries, "copy": last.detail} | _closeness(last, case.truth, scores, endpoint)
     y = np.asarray(to_numpy(case.truth.y))
     if not numeric and len(y) == n:
         extra |= {"target_accuracy": float((label == y).mean()), "copy_accuracy": float(_agree(own, y, 0.0).mean())}
-    counts = [h / n >= enough and clopper_pearson(h, n).low > baseline.rate for h in hits]
-    first = next((float(q) for (q, _), good in zip(claims, counts, strict=True) if good), None)
     return Opinion(
         measure=MEASURE, rate=rate, interval=interval, n=n, broken=broken,
         why=(f"agreement {rate:.3f} {interval}; a copy counts from {enough:g} and above the {baseline.name}",),

@@ -56,7 +56,8 @@ def right_at_start(case: Evade, endpoint: Endpoint, meter: Meter) -> tuple[NDArr
     labels = decide(endpoint, case.x, case.row, meter)
     y = to_numpy(case.y)
     met = most(np.stack([np.asarray(case.goal.met(label, y)) for label in labels]))
-    rejected = most(labels == REJECT)
+    # A regression has no reject: -1.0 is a number like any other.
+    rejected = most(labels == REJECT) if labels.dtype.kind in "iu" else np.zeros(len(y), bool)
     # Under `Becomes` a row already decided otherwise than the truth is still attackable; under the others it is not.
     wrong = most(labels != y) if type(case.goal).__name__ in ("Wrong", "Routed") else np.zeros(len(y), bool)
     return ~met & ~rejected & ~wrong, labels[0]
@@ -67,7 +68,20 @@ def judge(case: Evade, claim: Any, endpoint: Endpoint, meter: Meter) -> Judged:
     origin, changed = to_numpy(case.x), to_numpy(claim)
     inside = np.asarray(case.within.check(changed, origin), bool)
     distance = np.where(inside, case.within.measure(changed, origin), np.inf)
-    labels = decide(endpoint, claim, case.row, meter)
+    labels = _submit(case, claim, inside, endpoint, meter)
     y = to_numpy(case.y)
     met = most(np.stack([np.asarray(case.goal.met(label, y)) for label in labels])) & inside
     return Judged(inside=inside, met=met, distance=distance, label=labels[0])
+
+
+def _submit(case: Evade, claim: Any, inside: NDArray[np.bool_], endpoint: Endpoint, meter: Meter) -> NDArray[Any]:
+    """Decisions on the claims ``(votes, n)``. In place of one outside, which may be anything, the unchanged input is sent."""
+    if inside.all():
+        return decide(endpoint, claim, case.row, meter)
+    kept, failed = np.flatnonzero(inside), np.flatnonzero(~inside)
+    back = decide(endpoint, take(case.x, failed), case.row[failed], meter)
+    if not len(kept):
+        return back
+    return np.concatenate([decide(endpoint, take(claim, kept), case.row[kept], meter), back], 1)[
+        :, np.argsort(np.concatenate([kept, failed]))
+    ]

@@ -13,7 +13,7 @@ from ._svg import path, tag
 from .words import clean, cost_brief, is_share, measured, short
 
 MAX_SERIES = 5
-_W, _H, _LEFT, _TOP, _BOTTOM, _RIGHT = 440, 236, 44, 14, 38, 14
+_W, _H, _LEFT, _TOP, _BOTTOM, _RIGHT = 440, 236, 44, 14, 38, 20
 Point = tuple[float, float, float, float]
 Scale = Callable[[float], float]
 

@@ -49,4 +49,4 @@ def _number(key: str, value: Any) -> str:
         return "not shown"
     if isinstance(value, float) and 0 <= value <= 1 and any(word in key for word in ("rate", "accuracy", "rejected", "share")):
         return f"{100 * value:.1f}%"
-    return f"{value:.4g}" if isinstance(value, float) else said(value)
+    return f"{value:.3g}" if isinstance(value, float) else said(value)

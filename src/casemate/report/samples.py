@@ -23,7 +23,7 @@ _CONTEXT = 8
 class Sample:
     """One changed input. Which of the last three groups is filled depends on `kind`."""
 
-    kind: str  # image, bytes, table
+    kind: str  # image, bytes, text, table
     row: str
     decision: str
     broken: bool
@@ -35,12 +35,12 @@ class Sample:
 
 
 def samples(held: Mapping[str, Any], most: int) -> tuple[Sample, ...]:
-    """The first `most` samples of a finding. A shape that nobody knows how to show gives none."""
+    """Up to `most` samples of a finding. A shape that nobody knows how to show gives none."""
     before, after = held.get("before"), held.get("after")
     if before is None or after is None:
         return ()
     found = []
-    for i in range(min(most, count(before), count(after))):
+    for i in _worth_seeing(held, min(count(before), count(after)))[:most]:
         head: dict[str, Any] = {
             "row": _at(held, "row", i),
             "decision": _decision(held, i),
@@ -50,6 +50,14 @@ def samples(held: Mapping[str, Any], most: int) -> tuple[Sample, ...]:
         if shown:
             found.append(Sample(**head, **shown))
     return tuple(found)
+
+
+def _worth_seeing(held: Mapping[str, Any], n: int) -> list[int]:
+    """The broken rows; where there are none, two that were tried."""
+    if held.get("broken") is None:
+        return list(range(n))
+    broken = [i for i in range(n) if bool(held["broken"][i])]
+    return broken or list(range(min(n, 2)))
 
 
 def _row(x: Any, i: int) -> Any:
@@ -162,7 +170,7 @@ def _text(before: str, after: str) -> dict[str, Any]:
     begin = max(0, start - 60)
     shown = [f"{'…' if begin else ''}{short(x[begin : len(x) - max(0, tail - 60)], 320)}" for x in (before, after)]
     note = f"{len(before):,} → {len(after):,} characters; first change at {start:,}"
-    return {"kind": "bytes", "note": note, "before": (shown[0],), "after": (shown[1],)}
+    return {"kind": "text", "note": note, "before": (shown[0],), "after": (shown[1],)}
 
 
 def _cells(names: Sequence[Any], before: Sequence[Any], after: Sequence[Any]) -> dict[str, Any]:

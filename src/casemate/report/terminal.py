@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..core.evidence import Status
-from ..core.finding import Assessment, Finding
+from ..core.finding import SEVERITIES, Assessment, Finding
 from .words import BUCKETS, LOOKS, clean, cost_brief, evidence_id, measured, sentence, spread, tally
 
 if TYPE_CHECKING:
@@ -21,19 +21,27 @@ _SIGNS = {
 
 
 def summary(assessments: Sequence[Assessment]) -> RenderableType:
-    """Per system its counts, and the three findings to read first, a sentence each."""
+    """Per system its counts, then the three findings to read first over all of them, a sentence each."""
     from rich.console import Group
     from rich.padding import Padding
     from rich.text import Text
 
     parts: list[RenderableType] = []
     for one in assessments:
-        parts.append(Text(clean(one.name), style="bold"))
-        parts.append(Padding(_counts(one), (0, 0, 0, 2)))
-        lines = [_line("unclear", f"conflict: {clean(conflict)}") for conflict in one.conflicts]
-        lines += [_said(finding, one.system) for finding in one.top(3)]
-        parts += [*(Padding(line, (0, 0, 0, 2)) for line in lines), Text()]
+        parts.append(Text.assemble((f"{clean(one.name)}  ", "bold"), _counts(one)))
+        parts += [Padding(_line("unclear", f"conflict: {clean(conflict)}"), (0, 0, 0, 2)) for conflict in one.conflicts]
+    lead = leading(assessments)
+    if lead:
+        parts += [Text(), Text("Read first" if len(lead) > 1 else "The finding", style="bold")]
+        parts += [_said(finding, one.system, f"{one.name}: " if len(assessments) > 1 else "") for one, finding in lead]
     return Group(*parts) if parts else Text("Nothing was assessed.")
+
+
+def leading(assessments: Sequence[Assessment], most: int = 3) -> list[tuple[Assessment, Finding]]:
+    """The findings to read first over all systems: by severity, one system after another within it."""
+    every = [(one, finding, place) for one in assessments for place, finding in enumerate(one.findings)]
+    every.sort(key=lambda item: (item[1].status is not Status.BROKEN, SEVERITIES.index(item[1].severity), item[2]))
+    return [(one, finding) for one, finding, _ in every[:most]]
 
 
 def details(assessment: Assessment) -> RenderableType:
@@ -72,10 +80,10 @@ def _counts(assessment: Assessment) -> Text:
     return text
 
 
-def _said(finding: Finding, system: Any) -> Text:
+def _said(finding: Finding, system: Any, lead: str = "") -> Text:
     text = sentence(finding, system, evidence_id(finding.evidence[0]) if finding.evidence else "")
     severity = f"{finding.severity}: " if finding.status is Status.BROKEN else ""
-    return _line(LOOKS[finding.status].tone, severity + text)
+    return _line(LOOKS[finding.status].tone, severity + clean(lead) + text)
 
 
 def _line(tone: str, text: str) -> Text:

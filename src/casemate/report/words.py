@@ -161,7 +161,7 @@ def cost_brief(cost: Cost | None) -> str:
         return count_of(cost.records, "record")
     if cost.queries == 0:
         return "0 queries" + (f", {count_of(cost.gradients, 'own call')}" if cost.gradients is not None else "")
-    return str(cost)
+    return str(cost) if cost.queries is not None or cost.censored_at else "not shown"
 
 
 def access_words(may: Sequence[str]) -> str:

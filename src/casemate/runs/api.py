@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,20 +10,22 @@ import numpy as np
 
 from ..core.adversary import Adversary, Budget, Need, researcher
 from ..core.attack import attacks, parameters
-from ..core.case import AnyCase, Evade
+from ..core.case import AnyCase, Evade, Inputs
 from ..core.control import Service
 from ..core.errors import BadInput, NotGranted
 from ..core.evidence import Baseline, Cost, Evidence
 from ..core.oracle import Known
-from ..core.target import count, to_numpy
+from ..core.target import to_numpy
 from ..judges.evade import VOTES
 from ..judges.statistics import clopper_pearson, curve, median_time
 from ..judges.verdict import rate_verdict, width_check
 from .driver import Progress
-from .evade import Setting, noise_rate, run_evade
+from .evade import Setting, baseline, run_evade
 from .health import checks
 from .part import Part, merge_rows, merge_spent
+from .plan import share
 
+NOISE_ROWS = 100  # rows of the baseline: enough to tell a system that fails by itself
 SHARD = 500  # rows of a shard: enough to fill a model call, small enough for memory
 
 
@@ -70,11 +72,54 @@ def run(
         from .sets import run_set
 
         return run_set(chosen, case, wrapped, adversary, tuple(controls), known or Known(), seed, progress)
-    setting = Setting(target=wrapped, adversary=adversary, services=tuple(controls), known=known or Known(), seed=seed)  # type: ignore[arg-type]
+    if wrapped is None:
+        raise BadInput("a case of kind 'evade' needs a target")
+    setting = Setting(target=wrapped, adversary=adversary, services=tuple(controls), known=known or Known(), seed=seed)
     check_case(case)
-    parts = [run_evade(chosen, one, setting, progress) for one in shards(case, setting, shard)]
-    hits, n = noise_rate(case, setting)
-    return evade_evidence(chosen, case, setting, parts, (hits, n))
+    parts, claims = [], _Claims(case)
+    done = 0
+    for one in shards(case, setting, shard):
+        part = run_evade(chosen, one, _share_of(setting, done, len(one), len(case)), progress)
+        claims.add(part)
+        parts.append(replace(part, claims=None))
+        done += len(one)
+    plain = baseline(case.only(np.arange(min(NOISE_ROWS, len(case)))), setting)
+    noise = (int(plain.rows["broken"].sum()), int(plain.rows["right"].sum())) if plain.facts["draws"] else None
+    evidence = evade_evidence(chosen, case, setting, parts, noise)
+    # The baseline asked the target too, in the judge's name, and the ledger says so.
+    spent = merge_spent([*parts, plain])
+    return replace(evidence, spent=spent, claims=Inputs(x=claims.x, broken=np.concatenate([p.rows["broken"] for p in parts])))
+
+
+def _share_of(setting: Setting, start: int, size: int, rows: int) -> Setting:
+    """The setting of a shard, with its part of the campaign's queries."""
+    queries = setting.adversary.budget.queries
+    return setting if queries is None else replace(setting, share=share(queries, (start, start + size), rows))
+
+
+class _Claims:
+    """Claims of all shards in one place, so that memory holds the inputs, the claims, and one shard's work."""
+
+    def __init__(self, case: Evade) -> None:
+        self._size, self._at = len(case), 0
+        self.x: Any = [] if isinstance(case.x, list | tuple) else None
+        self._frames: list[Any] = []
+
+    def add(self, part: Part) -> None:
+        """Take in the claims of the next shard."""
+        found = part.claims
+        if hasattr(found, "iloc"):
+            import pandas
+
+            self._frames.append(found)
+            self.x = pandas.concat(self._frames)
+        elif isinstance(found, list):
+            self.x.extend(found)
+        else:
+            if self.x is None:
+                self.x = np.empty((self._size, *found.shape[1:]), found.dtype)
+            self.x[self._at : self._at + len(found)] = found
+        self._at += len(found)
 
 
 def check_granted(attack: Any, adversary: Adversary) -> None:
@@ -92,8 +137,9 @@ def check_case(case: Evade) -> None:
     if not len(case):
         raise BadInput("the case has no rows; give at least one input")
     x = to_numpy(case.x)
-    if hasattr(x, "dtype") and x.dtype.kind == "f":
-        bad = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(1))
+    if hasattr(x, "dtype") and x.dtype.kind in "fiub":
+        finite = (np.isfinite(x[i : i + SHARD].reshape(len(x[i : i + SHARD]), -1)).all(1) for i in range(0, len(x), SHARD))
+        bad = np.flatnonzero(~np.concatenate(list(finite)))
         if len(bad):
             raise BadInput(f"x is not finite in {len(bad)} rows (first: row {bad[0]}); remove or mend them")
         low, high = getattr(case.within, "low", -np.inf), getattr(case.within, "high", np.inf)
@@ -104,11 +150,13 @@ def check_case(case: Evade) -> None:
             )
 
 
-def shards(case: Evade, setting: Setting, size: int) -> list[Evade]:
+def shards(case: Evade, setting: Setting, size: int) -> Iterator[Evade]:
     """The case in shards. One shard where the endpoint keeps state, which rows share."""
     if setting.services and any(service.start is not None for service in setting.services):
-        size = max(1, count(case.x))
-    return [case.only(np.arange(i, min(i + size, len(case)))) for i in range(0, len(case), size)]
+        size = len(case)
+    if size < 1:
+        raise BadInput(f"shard={size} is not allowed; work on at least one row at a time")
+    return (case.only(np.arange(i, min(i + size, len(case)))) for i in range(0, len(case), size))
 
 
 def evade_evidence(
@@ -126,9 +174,7 @@ def evade_evidence(
     verdict, reasons = rate_verdict(hits, n, health, baseline)
     # Whoever differentiates the model holds a copy of it: what that costs is compute, not queries.
     copy = any(part.facts.get("copy") for part in parts) or Need.GRADIENT in attack.info.needs
-    spent = np.where(rows["broken"], rows["broke_at"], rows["local"] + rows["gradients"] if copy else rows["queries"])
-    times, fell = spent[right].astype(float), rows["broken"][right]
-    times = np.where(np.isnan(times), 0, times)
+    times, fell = _times(rows, copy), rows["broken"][right]
     return Evidence(
         attack=attack.info.id, params=parameters(attack), adversary=setting.adversary.name,
         may=setting.adversary.may.names, budget=str(setting.adversary.budget), target=setting.target.name,
@@ -137,8 +183,19 @@ def evade_evidence(
         baseline=baseline, cost=_cost(times, fell, copy, setting), spent=merge_spent(parts), health=health, rows=rows,
         curves={"own calls" if copy else "queries": curve(times, fell)} if n else {},
         extra=_extra(case, rows, setting, parts), papers=attack.info.papers,
-        seconds=sum(part.seconds for part in parts), claims=_join_claims(parts),
+        seconds=sum(part.seconds for part in parts),
     )  # fmt: skip
+
+
+def _times(rows: dict[str, Any], copy: bool) -> Any:
+    """When each attacked row broke, or until when it stood, in what it had cost by then."""
+    right, broken = rows["right"], rows["broken"]
+    spent = (rows["local"] + rows["gradients"] if copy else rows["queries"]).astype(float)
+    # Broken without its attacker knowing: that took all it spent, not nothing.
+    when = np.where(np.isnan(rows["broke_at"]), spent, rows["broke_at"])
+    # A row that was refused, or given up early, stood all the while the others were worked on: to take it out of the rows at
+    # risk would make the defence that refused it look cheap to break.
+    return np.where(broken, when, spent[right].max(initial=0.0))[right]
 
 
 def _cost(times: Any, fell: Any, copy: bool, setting: Setting) -> Cost:
@@ -148,7 +205,7 @@ def _cost(times: Any, fell: Any, copy: bool, setting: Setting) -> Cost:
         return Cost(None, None, accounts, days)
     half = median_time(times, fell)
     if copy:
-        return Cost(0.0 if half is not None else None, 0.0, accounts, days, gradients=half)
+        return Cost(0.0 if half is not None else None, None, accounts, days, gradients=half)
     return Cost(half, float(times.max()), accounts, days)
 
 
@@ -171,19 +228,3 @@ def describe(within: Any) -> str:
     if hasattr(within, "norm"):
         return f"{within.norm} <= {within.radius:g} in [{within.low:g}, {within.high:g}]"
     return type(within).__name__.lower()
-
-
-def _join_claims(parts: Sequence[Part]) -> Any:
-    from ..core.case import Inputs
-
-    claims = [part.claims for part in parts if part.claims is not None]
-    if not claims:
-        return None
-    broken = np.concatenate([part.rows["broken"] for part in parts])
-    if isinstance(claims[0], list):
-        return Inputs(x=[x for part in claims for x in part], broken=broken)
-    if hasattr(claims[0], "iloc"):
-        import pandas
-
-        return Inputs(x=pandas.concat(claims), broken=broken)
-    return Inputs(x=np.concatenate(claims), broken=broken)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import shlex
 import time
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from .bench import Bench, deployed_services, open_bench
 from .engine import Show, Work, run_cells
 from .findings import collect, evidence_of
 from .plan import Plan, plan, profile
+from .versions import versions
 
 
 def _silent(event: Any) -> None:
@@ -69,9 +69,10 @@ def prepare(path: str | Path | System, *, budget: str = "standard", seed: int = 
     conflicts: list[str] = []
     for name in names:
         if look:
+            before = benches[name].system
             benches[name], found = _looked_at(benches[name], name)
             conflicts += found
-            if benches[name].system is not system:
+            if benches[name].system is not before:
                 output = benches[name].system.fact(f"{name}.model.output")
                 system = system.replace_fact(output.path, output.value, "measured")
     if any(bench.system is not system for bench in benches.values()):
@@ -148,6 +149,7 @@ def assess(
     budget: str = "standard",
     show: Show = _silent,
     prepared: Prepared | None = None,
+    only_stored: bool = False,
 ) -> Assessment:
     """Assess a described system.
 
@@ -158,6 +160,8 @@ def assess(
         seed: All randomness comes from it.
         budget: ``quick``, ``standard``, or a number of minutes.
         show: Called with an `Event` whenever something moves.
+        prepared: What `prepare` made of `path`, if the caller has it already.
+        only_stored: Attack nothing: report what the store holds, the rest as not tested.
 
     Raises:
         BadSystem: The description cannot be read; carries every problem.
@@ -169,6 +173,7 @@ def assess(
     own = store if isinstance(store, Store) or store is None else Store(store)
     ready = prepared or prepare(path, budget=budget, seed=seed)
     deadline = None if ready.deadline_s is None else time.monotonic() + ready.deadline_s
+    deadline = -1.0 if only_stored else deadline
     source = "" if isinstance(path, System) else str(path)
     evidence: dict[str, dict[str, Evidence]] = {}
     samples: dict[str, dict[str, Any]] = {}
@@ -176,12 +181,13 @@ def assess(
     for name, bench in ready.benches.items():
         work = Work(store=own, workers=workers, deadline=deadline, source=source)
         parts = run_cells(bench, ready.plans[name].cells, work, show)
-        found, missing, shots = evidence_of(bench, ready.plans[name], parts)
+        reason = "it is not in the store" if only_stored else "the time ran out before it"
+        found, missing, shots = evidence_of(bench, ready.plans[name], parts, reason)
         evidence[name] = found
         cut += missing
         samples |= shots
     result = _assessment(ready, evidence, cut, samples, _command(source, seed, budget, workers), time.perf_counter() - began)
-    if own:
+    if own and not only_stored:
         own.add_run(result.digest(), result.name, _json(result))
     return result
 
@@ -192,20 +198,20 @@ def _assessment(
 ) -> Assessment:  # fmt: skip
     untested = [*(u for p in ready.plans.values() for u in p.untested), *cut]
     findings = collect(ready.derivation, ready.system, evidence, untested)
-    where = {threat: group for threat, group in _sampled(findings).items() if group in samples}
+    where = {threat: key for threat, key in _sampled(findings).items() if key in samples}
     return Assessment(
         name=ready.system.name or Path(ready.path).stem, path=ready.path, system=ready.system, findings=findings,
         questions=tuple(_question(q) for q in ready.derivation.questions), conflicts=ready.conflicts,
         untested=tuple({"what": f"{threat}: {attack}", "reason": reason} for threat, attack, reason in untested),
         seed=ready.seed, budget=ready.budget, reproduce=command, versions=versions(), clean=ready.clean,
-        samples={threat: samples[group] for threat, group in where.items()},
+        samples={threat: samples[key] for threat, key in where.items()},
         personal=any(a.personal.value != "no" for a in ready.system.assets if a.kind in ("training_data", "input_data")),
         seconds=seconds,
     )  # fmt: skip
 
 
 def _sampled(findings: Sequence[Any]) -> dict[str, str]:
-    return {f.threat: f"{f.evidence[0].attack}/{f.evidence[0].adversary}" for f in findings if f.evidence}
+    return {f.threat: f"{f.threat}|{f.evidence[0].attack}" for f in findings if f.evidence}
 
 
 def _question(question: Any) -> dict[str, Any]:
@@ -221,17 +227,3 @@ def _json(result: Assessment) -> str:
     import json
 
     return json.dumps(result.to_dict(), sort_keys=True)
-
-
-def versions() -> dict[str, str]:
-    """What the numbers may depend on."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"python": platform.python_version()}
-    for package in ("casemate", "numpy", "scipy", "torch", "scikit-learn", "onnxruntime"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-

@@ -14,17 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from ..core.adversary import Need
-from ..core.case import Holdout
+from ..core.adversary import Adversary, Need
+from ..core.case import Evade, Holdout
 from ..core.constraint import Ball, Constraint
 from ..core.control import Service, controls
 from ..core.entities import Binding, Parent, RateLimit
 from ..core.errors import BadInput, CasemateError, RunError, UsageError
 from ..core.goal import Becomes, Goal, Routed, Shift, Vanish, Wrong
-from ..core.identity import hash_code, hash_data, hash_file, hash_of
+from ..core.identity import files_below, hash_artifact, hash_code, hash_data, hash_of
 from ..core.oracle import Known
 from ..core.system import System
-from ..core.target import Recipe, Target, count
+from ..core.target import Recipe, Target, count, to_numpy
 
 _GOALS: dict[str, Any] = {"wrong": Wrong, "becomes": Becomes, "routed": Routed, "shift": Shift, "vanish": Vanish}
 
@@ -73,15 +73,14 @@ class Bench:
 
     def identity(self) -> str | None:
         """What every cell of this bench depends on; None where the target cannot be verified."""
-        mark = None if self.target is None else self.target.fingerprint()
-        if self.target is not None and mark is None:
+        marks = [None if target is None else target.fingerprint() for target in (self.target, self.parent)]
+        if any(t is not None and m is None for t, m in zip((self.target, self.parent), marks, strict=True)):
             return None
         data = None if self.data is None else [hash_data(self.data.x), hash_data(self.data.y)]
         train = None if self.recipe is None else [hash_data(self.recipe.x), hash_data(self.recipe.y), self.recipe.version]
-        parent = None if self.parent is None else self.parent.fingerprint()
-        artifact = None if self.artifact is None or not self.artifact.is_file() else hash_file(self.artifact)
+        artifact = None if self.artifact is None else hash_artifact(self.artifact)
         services = [repr(s) for s in self.services]
-        return hash_of(mark, data, train, parent, artifact, self.pinned, services, repr(self.goal), self.code, self.applied)
+        return hash_of(marks, data, train, artifact, self.pinned, services, repr(self.goal), self.code, self.applied)
 
 
 def open_bench(system: System, component: str) -> Bench:
@@ -96,7 +95,9 @@ def open_bench(system: System, component: str) -> Bench:
         )  # fmt: skip
     load = _Loader(folder, component)
     target = _target(binding, load)
-    data = _holdout(load("data", binding.data), component)
+    data = None if binding.data is None else _holdout(load("data", binding.data), component)
+    within = _within(dict(binding.within), load)
+    _usable(data, within, component)
     parent = load("parent", binding.parent)
     artifact = component_artifact(system, component, binding, load)
     described = system.component(component).artifact
@@ -106,16 +107,19 @@ def open_bench(system: System, component: str) -> Bench:
         system=system, component=component, target=target, data=data, recipe=load("recipe", binding.recipe),
         parent=None if parent is None else wrap(parent), artifact=artifact,
         pinned=_pinned(system, component, described),
-        within=_within(dict(binding.within), load), goal=_goal(dict(binding.goal)), services=services,
+        within=within, goal=_goal(dict(binding.goal)), services=services,
         options=dict(binding.attacks), code=hash_code(folder),
     )  # fmt: skip
+
+
+_CODE: dict[Path, str] = {}  # the code of each folder as it was last imported
 
 
 class _Loader:
     """``module:function`` beside the description, called with nothing."""
 
     def __init__(self, folder: Path, component: str) -> None:
-        self._folder, self._component = folder.resolve(), component
+        self.folder, self._component = folder.resolve(), component
 
     def __call__(self, key: str, name: str | None) -> Any:
         if name is None:
@@ -134,9 +138,9 @@ class _Loader:
         module, _, attribute = name.partition(":")
         where = f"target.{key}={name!r} of {self._component!r}"
         if not attribute:
-            raise UsageError(f"{where}: write it as module:function, looked up in {self._folder}")
-        if not (self._folder / f"{module}.py").is_file():
-            raise UsageError(f"{where}: there is no {module}.py in {self._folder}")
+            raise UsageError(f"{where}: write it as module:function, looked up in {self.folder}")
+        if not (self.folder / f"{module}.py").is_file():
+            raise UsageError(f"{where}: there is no {module}.py in {self.folder}")
         try:
             found = getattr(self._module(module), attribute)
         except AttributeError as error:
@@ -146,12 +150,19 @@ class _Loader:
         return found  # type: ignore[no-any-return]
 
     def _module(self, name: str) -> Any:
-        # Two descriptions may each have a `model.py`: what another folder brought in under these names goes.
-        for path in self._folder.glob("*.py"):
-            old = sys.modules.get(path.stem)
-            if old is not None and getattr(old, "__file__", None) and Path(str(old.__file__)).resolve() != path:
-                del sys.modules[path.stem]
-        folder = str(self._folder)
+        # Two descriptions may each have a `model.py`: what another folder brought in under these names goes. So does what
+        # was edited since: evidence is kept under the hash of the code as it is now.
+        code = hash_code(self.folder)
+        stale = _CODE.get(self.folder, code) != code
+        _CODE[self.folder] = code
+        for path in files_below(self.folder, ".py"):
+            key = ".".join(path.relative_to(self.folder).with_suffix("").parts).removesuffix(".__init__")
+            old = sys.modules.get(key)
+            place = getattr(old, "__file__", None)
+            if place and (stale or Path(place).resolve() != path):
+                del sys.modules[key]
+        importlib.invalidate_caches()
+        folder = str(self.folder)
         if folder in sys.path:
             sys.path.remove(folder)
         sys.path.insert(0, folder)
@@ -162,19 +173,25 @@ def _target(binding: Binding, load: _Loader) -> Target | None:
     from ..targets.wrap import wrap
 
     if binding.url:
-        return _remote(binding)
+        return _remote(binding, load.folder)
     made = load("factory", binding.factory)
     return None if made is None else wrap(made)
 
 
-def _remote(binding: Binding) -> Target:
-    """The HTTP target of a binding. Only the URL's own host is asked, within the stated cap and pace."""
+def _remote(binding: Binding, folder: Path) -> Target:
+    """The HTTP target of a binding. Only the URL's own host is asked, within the stated cap and pace.
+
+    The count lies in a file beside the description, so that workers and a resumed run share one cap.
+    """
     from ..targets.http import HttpTarget
     from ..targets.pipeline import Pipeline
 
     if binding.query_cap is None or binding.pace_per_s is None:
         raise UsageError(f"target.url of {binding.component!r} needs query_cap and pace_per_s: how much may be sent, how fast")
     options: dict[str, Any] = dict(binding.shape)
+    counts = folder / ".casemate"
+    counts.mkdir(exist_ok=True)
+    options.setdefault("count_file", counts / f"{binding.component}.queries")
     if binding.token_env:
         options["headers_from_env"] = {"Authorization": f"Bearer ${binding.token_env}"}
     if binding.timeout_s is not None:
@@ -189,15 +206,31 @@ def _remote(binding: Binding) -> Target:
     return Pipeline(model=model)
 
 
-def _holdout(made: Any, component: str) -> Holdout | None:
-    if made is None:
-        return None
+def _holdout(made: Any, component: str) -> Holdout:
+    if not isinstance(made, Holdout) and not (isinstance(made, tuple) and len(made) == 2):
+        raise BadInput(f"target.data of {component!r} gave a {type(made).__name__}; give casemate.Holdout(x=, y=) or (x, y)")
     data = made if isinstance(made, Holdout) else Holdout(x=made[0], y=made[1])
     if not count(data.x):
         raise BadInput(f"target.data of {component!r} has no rows; give at least one")
     if count(data.x) != len(data.y):
         raise BadInput(f"target.data of {component!r}: {count(data.x)} inputs and {len(data.y)} labels; give one each")
     return data
+
+
+def _usable(data: Holdout | None, within: Constraint | None, component: str) -> None:
+    """Say what is wrong with the bound data before anything is spent on it."""
+    if data is None:
+        return
+    y = np.asarray(to_numpy(data.y))
+    if len(y) > 1 and y.dtype.kind in "iub" and (y == y[0]).all():
+        raise BadInput(f"target.data of {component!r} has one class only ({y[0]}); give inputs of at least two")
+    if within is not None:
+        from .api import check_case
+
+        try:
+            check_case(Evade(data.x, data.y, within=within))
+        except BadInput as error:
+            raise BadInput(f"target.data of {component!r}: {error}") from error
 
 
 def component_artifact(system: System, component: str, binding: Binding, load: _Loader) -> Path | None:
@@ -261,8 +294,25 @@ def deployed_services(system: System, component: str) -> tuple[Service, ...]:
     for declared in system.controls:
         applies = declared.on == component and declared.state == "active" and declared.type.startswith("service.")
         if applies and declared.type not in known:
-            found.append(controls.get(declared.type)(**dict(declared.params)))
+            try:
+                found.append(controls.get(declared.type)(**dict(declared.params)))
+            except TypeError as error:
+                raise UsageError(f"controls: {declared.type} on {component!r}: {error}") from error
     return tuple(found)
+
+
+def supply_facts(bench: Bench, adversary: Adversary) -> dict[str, str]:
+    """The stated facts that supply checks rest on, by path below the component."""
+    paths = (
+        "endpoint.auth", "endpoint.admin_exposed", "artifact.format", "artifact.signed", "artifact.tag_mutable",
+        "artifact.signature_verified_at_load", "artifact.digest_verified_at_load",
+    )  # fmt: skip
+    found = {}
+    for path in paths:
+        fact = bench.system.fact(f"{bench.component}.{path}")
+        found[path] = str(getattr(fact.value, "value", fact.value))
+    found["access.read_binary"] = "yes" if Need.ARTIFACT in adversary.may else "no"
+    return found
 
 
 def white_box_reason(target: Target | None) -> str:

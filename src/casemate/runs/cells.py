@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..core.adversary import Need
 from ..core.attack import attacks
 from ..core.case import AnyCase, Copy, Evade, Holdout, Infer, Poison, Smuggle, Stall
 from ..core.constraint import Ball
 from ..core.errors import BadInput, CasemateError, RunError
-from ..core.oracle import Endpoint, Meter
 from ..core.random import RowRandom
 from ..core.target import count, take, to_numpy
-from ..judges.evade import judge, right_at_start
-from .bench import Bench, rows_of
+from .bench import Bench, rows_of, supply_facts
 from .driver import Progress
-from .evade import Setting, random_change, run_evade
+from .evade import Setting, baseline, run_evade
 from .part import Part
 from .plan import BASELINE, Cell
 
@@ -41,7 +37,7 @@ def _execute(bench: Bench, cell: Cell, progress: Progress | None) -> Part:
     setting = setting_of(bench, cell)
     if cell.attack == BASELINE:
         assert isinstance(case, Evade)
-        return baseline_part(case, setting, int(cell.params["draws"]))
+        return baseline(case, setting, int(cell.params["draws"]))
     attack = attack_of(cell)
     if isinstance(case, Evade):
         return run_evade(attack, case, setting, progress)
@@ -61,14 +57,14 @@ def setting_of(bench: Bench, cell: Cell) -> Setting:
     return Setting(
         target=bench.target,  # type: ignore[arg-type]
         adversary=cell.adversary, services=bench.services, known=bench.known, seed=cell.seed,
-        check_health=cell.scale == 1.0,
+        check_health=cell.scale == 1.0, share=cell.share,
     )  # fmt: skip
 
 
 def case_of(bench: Bench, cell: Cell) -> AnyCase:
     """The case of a cell. Hidden truth goes in here, and the driver takes it out again before the attack sees it."""
     if cell.case == "smuggle":
-        return Smuggle(artifact=bench.artifact, pinned=bench.pinned, facts=_facts(bench, cell))
+        return Smuggle(artifact=bench.artifact, pinned=bench.pinned, facts=supply_facts(bench, cell.adversary))
     data = bench.data
     if data is None:
         raise RunError(f"{cell.label}: no data is bound")
@@ -113,37 +109,6 @@ def _stack(a: Any, b: Any) -> Any:
     if isinstance(a, list | tuple):
         return [*a, *b]
     return np.concatenate([to_numpy(a), to_numpy(b)])
-
-
-def _facts(bench: Bench, cell: Cell) -> dict[str, str]:
-    """The stated facts that supply checks rest on, by path below the component."""
-    paths = (
-        "endpoint.auth", "endpoint.admin_exposed", "artifact.format", "artifact.signed", "artifact.tag_mutable",
-        "artifact.signature_verified_at_load", "artifact.digest_verified_at_load",
-    )  # fmt: skip
-    found = {}
-    for path in paths:
-        fact = bench.system.fact(f"{bench.component}.{path}")
-        found[path] = str(getattr(fact.value, "value", fact.value))
-    found["access.read_binary"] = "yes" if Need.ARTIFACT in cell.adversary.may else "no"
-    return found
-
-
-def baseline_part(case: Evade, setting: Setting, draws: int) -> Part:
-    """Random allowed changes, judged: which rows need no attacker's skill."""
-    began = time.perf_counter()
-    endpoint, meter = Endpoint(setting.target, setting.services), Meter(case.row)
-    right, _ = right_at_start(case, endpoint, meter)
-    inner = case.only(np.flatnonzero(right))
-    broken = np.zeros(len(inner), bool)
-    for draw in range(draws if len(inner) else 0):
-        x = random_change(inner, RowRandom(setting.seed).fork(0xBA5E), draw)
-        if x is None:
-            break
-        broken |= judge(inner, x, endpoint, meter).met
-    rows = {"row": np.asarray(case.row), "right": right, "broken": np.zeros(len(case), bool)}
-    rows["broken"][right] = broken
-    return Part(rows=rows, spent=dict(meter.total), seconds=time.perf_counter() - began)
 
 
 def error_of(parts: list[Part]) -> str:

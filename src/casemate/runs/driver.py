@@ -153,11 +153,12 @@ def drive_dialogue(attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, pro
     talks = [_Talk(attack, oracle, case.only(np.array([i])), rng) for i in range(len(case))]
     for talk in talks:
         talk.step(None)
-    while asking := [talk for talk in talks if talk.ask is not None]:
+    order = sorted(talks, key=lambda talk: talk.row)
+    while asking := [talk for talk in order if talk.ask is not None]:
         pack: list[_Talk] = []
         size = 0
         for talk in asking:
-            if size and size + talk.size > PACK:
+            if size and (size + talk.size > PACK or talk.account != pack[-1].account):
                 _answer(pack, oracle, case)
                 pack, size = [], 0
             pack.append(talk)
@@ -183,12 +184,18 @@ class _Talk:
     def size(self) -> int:
         return 0 if self.ask is None else count(self.ask.x)
 
+    @property
+    def account(self) -> int | None:
+        return None if self.ask is None else self.ask.account
+
     def step(self, reply: Answer | Exception | None) -> None:
         """Hand in a reply and go on to the next question, or to the end."""
         self.ask = None
         try:
             found = self._talk.throw(reply) if isinstance(reply, Exception) else self._talk.send(reply)
             while isinstance(found, Claim):
+                if count(found.x) != 1:
+                    raise RunError(f"a dialogue claims one input of shape (1, ...); got {count(found.x)} rows")
                 if self._take(found):
                     self._talk.close()
                     return
@@ -205,6 +212,11 @@ class _Talk:
             raise RunError(f"a dialogue yields Ask or Claim; {found!r} is neither")
         self.ask = found
 
+    def give_up(self) -> None:
+        self.ask = None
+        self.stopped = self.stopped or "budget: asks for more than is left"
+        self._talk.close()
+
     def _take(self, claim: Claim) -> bool:
         """Note a claim; whether the row is finished."""
         self.claim = claim
@@ -215,24 +227,23 @@ class _Talk:
 
 def _answer(pack: list[_Talk], oracle: Oracle, case: Evade) -> None:
     """Ask the open questions of a pack in one call, and hand each row its own part."""
+    whole = oracle.affordable
     for talk in pack:
-        left = float(oracle.left(np.array([talk.row]))[0])
+        # What is left of the campaign goes to the first rows in the canonical order.
+        left = min(float(oracle.left(np.array([talk.row]))[0]), whole)
         if talk.size > left:
             talk.step(BudgetSpent(f"{talk.size} queries asked, {left:.0f} left"))
             if talk.ask is not None and talk.size > left:
-                talk.ask = None  # it was told, and asks again: its last claim stands
+                talk.give_up()  # it was told, and asks again: its last claim stands
+        whole -= talk.size
     pack = [talk for talk in pack if talk.ask is not None]
     if not pack:
         return
     x = _join([talk.ask.x for talk in pack if talk.ask])
     rows = np.repeat([talk.row for talk in pack], [talk.size for talk in pack])
+    account = pack[0].account
     try:
-        response, refused = oracle.ask(x, rows=rows)
-    except BudgetSpent as spent:
-        for talk in pack:
-            talk.step(spent)
-            talk.ask = None
-        return
+        response, refused = oracle.ask(x, rows=rows, account=account)
     except RefusedError as refusal:  # a remote endpoint said no by itself, to the whole pack
         for talk in pack:
             talk.step(refusal)
@@ -249,7 +260,7 @@ def _answer(pack: list[_Talk], oracle: Oracle, case: Evade) -> None:
             continue
         own = label[seat[part]]
         met = np.asarray(case.goal.met(own, to_numpy(talk.case.y)))
-        left = float(oracle.left(np.array([talk.row]))[0])
+        left = min(float(oracle.left(np.array([talk.row]))[0]), oracle.affordable)
         talk.step(Answer(own, None if scores is None else scores[seat[part]], met, left))
 
 
@@ -260,7 +271,7 @@ def _join(parts: list[Any]) -> Any:
         import pandas
 
         return pandas.concat(parts, ignore_index=True)
-    return np.concatenate([np.asarray(part) for part in parts])
+    return np.concatenate([np.asarray(to_numpy(part)) for part in parts])
 
 
 def _trace(talks: list[_Talk], case: Evade) -> Trace:

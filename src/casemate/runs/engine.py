@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -71,12 +72,20 @@ def run_cells(bench: Bench, cells: Sequence[Cell], work: Work, show: Show) -> di
             todo.append(cell)
     if not todo:
         return found
-    runner = _in_workers if work.workers > 1 and len(todo) > 1 and work.source else _here
+    runner = _in_workers if work.workers > 1 and len(todo) > 1 and _elsewhere(bench, work) else _here
     for cell, part in runner(bench, todo, work, lambda label, f: show(Event(len(found), len(cells), label, f))):
         _keep(work.store, cell, part)
         found[cell.label] = part
         show(Event(len(found), len(cells), cell.label, 1.0))
     return found
+
+
+def _elsewhere(bench: Bench, work: Work) -> bool:
+    """Whether a worker process can open the very same bench for itself."""
+    binding = bench.system.binding(bench.component)
+    if binding is not None and binding.url:
+        return False  # one process, so that the cap and the pace hold
+    return bool(work.source) and (not bench.applied or bool(work.applied))
 
 
 def _keep(store: Store | None, cell: Cell, part: Part) -> None:
@@ -103,7 +112,7 @@ def _here(
 def _in_workers(
     bench: Bench, cells: Sequence[Cell], work: Work, tell: Callable[[str, float], None]
 ) -> Iterable[tuple[Cell, Part]]:
-    pool = _pool(work.workers)
+    pool, identity = _pool(work.workers), bench.identity()
     # The dearest first: the last cell to finish should be a short one.
     queue = sorted(cells, key=lambda cell: -cell.calls)
     running: dict[Future[Part], Cell] = {}
@@ -112,7 +121,7 @@ def _in_workers(
             while queue and len(running) < work.workers and not _late(work):
                 cell = queue.pop(0)
                 tell(cell.label, 0.0)
-                running[pool.submit(_work, work.source, bench.component, work.applied, cell)] = cell
+                running[pool.submit(_work, work.source, bench.component, work.applied, identity, cell)] = cell
             if not running:
                 return
             done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -131,11 +140,23 @@ def _in_workers(
 def _pool(workers: int) -> ProcessPoolExecutor:
     """One pool for all descriptions of a run: starting a worker costs as much as a small cell."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """A worker holds both ends of its queue, so it would wait for ever for a parent that was killed."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(2)
+
+    threading.Thread(target=watch, daemon=True, name="casemate parent watch").start()
 
 
 @functools.lru_cache(maxsize=2)
-def _opened(source: str, component: str, applied: Applied) -> Bench:
+def _opened(source: str, component: str, applied: Applied, identity: str | None) -> Bench:
     """A worker opens a description for itself, and keeps it while cells of it come."""
     one_thread()
     from .assess import open_described
@@ -143,12 +164,14 @@ def _opened(source: str, component: str, applied: Applied) -> Bench:
 
     bench = apply_all(open_described(source, component), applied)
     one_thread()  # again: what it opened may just have loaded torch
+    if bench.identity() != identity:
+        raise RunError(f"{source}: {component!r} is not what was planned; it was edited meanwhile, or is not the same twice")
     return bench
 
 
-def _work(source: str, component: str, applied: Applied, cell: Cell) -> Part:
+def _work(source: str, component: str, applied: Applied, identity: str | None, cell: Cell) -> Part:
     # Claims may hold callables, which do not travel; what the evidence needs of them is in the rows and samples.
-    return replace(execute(_opened(source, component, applied), cell), claims=None)
+    return replace(execute(_opened(source, component, applied, identity), cell), claims=None)
 
 
 def one_thread() -> None:

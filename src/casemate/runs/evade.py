@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,13 +20,18 @@ from ..judges.evade import Judged, judge, right_at_start
 from . import health
 from .driver import Progress, Trace, drive_dialogue, drive_rows
 from .part import Part
+from .watched import watched
 
 SAMPLES = 6  # claims kept with their originals, to be looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """All that a cell needs besides attack and case."""
+    """All that a cell needs besides attack and case.
+
+    Args:
+        share: This shard's part of the campaign's queries, where the budget caps them.
+    """
 
     target: Target
     adversary: Adversary
@@ -33,6 +39,14 @@ class Setting:
     known: Known = field(default_factory=Known)
     seed: int = 0
     check_health: bool = True
+    share: int | None = None
+
+    @property
+    def hands(self) -> Adversary:
+        """The adversary with this shard's share of the campaign: shards know nothing of each other, and the cap is hard."""
+        if self.share is None:
+            return self.adversary
+        return replace(self.adversary, budget=replace(self.adversary.budget, queries=self.share))
 
 
 def drive(attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, progress: Progress | None = None) -> Trace:
@@ -43,19 +57,20 @@ def drive(attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, progress: Pr
 def run_evade(attack: Any, case: Evade, setting: Setting, progress: Progress | None = None) -> Part:
     """Attack the rows of `case` that were right at the start, and judge what comes back."""
     began = time.perf_counter()
-    budget = setting.adversary.budget
+    setting = replace(setting, target=watched(setting.target))
+    budget = setting.hands.budget
     endpoint = Endpoint(setting.target, setting.services, accounts=budget.accounts, days=budget.days)
     meter = Meter(case.row)
     before = setting.target.state()
     right, first_label = right_at_start(case, endpoint, meter)
     inner = case.only(np.flatnonzero(right))
-    oracle = Oracle(endpoint, setting.adversary, meter, setting.known)
+    oracle = Oracle(endpoint, setting.hands, meter, setting.known)
     rng = RowRandom(setting.seed).fork(_stream(attack.info.id))
     trace = drive(attack, oracle, inner, rng, progress) if len(inner) else None
     judged = judge(inner, trace.x, endpoint, meter) if trace is not None else None
     rows = _columns(case, right, first_label, trace, judged, oracle)
     facts: dict[str, Any] = {"stopped": "" if trace is None else trace.stopped, "copy": oracle.on_copy}
-    facts["budget_kept"] = _kept(meter, setting.adversary, case.row)
+    facts["budget_kept"] = _kept(meter, setting.hands, case.row)
     if setting.check_health and trace is not None and judged is not None:
         facts |= health.measure(attack, inner, trace, judged, setting, endpoint, meter)
     facts["state_kept"] = setting.target.state() == before
@@ -67,7 +82,7 @@ def run_evade(attack: Any, case: Evade, setting: Setting, progress: Progress | N
 
 def _stream(id: str) -> int:
     """A stream of randomness of the attack's own, so that two attacks with one seed do not share their noise."""
-    return int.from_bytes(id.encode()[-7:], "big")
+    return int.from_bytes(hashlib.sha256(id.encode()).digest()[:8], "big")
 
 
 def _kept(meter: Meter, adversary: Adversary, rows: Any) -> bool:
@@ -85,17 +100,20 @@ def _columns(
     n = len(case)
 
     def spread(values: Any, fill: Any) -> NDArray[Any]:
-        column = np.full(n, fill, dtype=np.asarray(values).dtype if len(values) else type(fill))
+        values = np.asarray(values)
+        column = np.full(n, fill, dtype=values.dtype)
         column[right] = values
         return column
 
+    after = label.astype(np.result_type(label, judged.label)) if judged is not None else label.copy()
+    after[right] = label[right] if judged is None else judged.label
     none = np.zeros(int(right.sum()))
     return {
         "row": np.asarray(case.row, np.int64),
         "right": right,
         "truth": to_numpy(case.y),
         "label_before": label,
-        "label_after": spread(label[right] if judged is None else judged.label, 0),
+        "label_after": after,
         "broken": spread(none.astype(bool) if judged is None else judged.met, False),
         "inside": spread(none.astype(bool) if judged is None else judged.inside, True),
         "believed": spread(none.astype(bool) if trace is None else trace.believed, False),
@@ -140,37 +158,44 @@ def _claims(case: Evade, right: NDArray[np.bool_], trace: Trace | None, judged: 
             claims[place] = changed
         return claims
     if hasattr(case.x, "iloc"):
-        frame = case.x.copy()
-        frame.iloc[won] = take(trace.x, met)
-        return frame
+        import pandas
+
+        # Laid side by side and put in order: assigning into a frame would align by its index.
+        same = np.setdiff1d(np.arange(len(case)), won)
+        frame = pandas.concat([take(trace.x, met), take(case.x, same)], ignore_index=True)
+        return frame.iloc[np.argsort(np.concatenate([won, same]))].set_index(case.x.index)
     x = to_numpy(trace.x)
-    claims = np.array(to_numpy(case.x), dtype=x.dtype)
-    claims[won] = x[met]
-    return claims
+    whole = np.array(to_numpy(case.x), dtype=x.dtype)
+    whole[won] = x[met]
+    return whole
 
 
-def noise_rate(case: Evade, setting: Setting, draws: int = 8) -> tuple[int, int]:
-    """The baseline: rows (of those right at the start) that any of a few random changes breaks. Returns (broken, n)."""
-    endpoint = Endpoint(setting.target, setting.services)
-    meter = Meter(case.row)
+def baseline(case: Evade, setting: Setting, draws: int = 8) -> Part:
+    """Random allowed changes, judged: which rows need no attacker's skill. A row is broken where any of them does it."""
+    began = time.perf_counter()
+    endpoint, meter = Endpoint(watched(setting.target), setting.services), Meter(case.row)
     right, _ = right_at_start(case, endpoint, meter)
     inner = case.only(np.flatnonzero(right))
-    broken = np.zeros(len(inner), bool)
+    broken, tried = np.zeros(len(case), bool), 0
     rng = RowRandom(setting.seed).fork(0xBA5E)
     for draw in range(draws if len(inner) else 0):
         x = random_change(inner, rng, draw)
         if x is None:
-            return 0, 0
-        broken |= judge(inner, x, endpoint, meter).met
-    return int(broken.sum()), len(inner)
+            break
+        tried += 1
+        broken[right] |= judge(inner, x, endpoint, meter).met
+    rows = {"row": np.asarray(case.row), "right": right, "broken": broken}
+    return Part(rows=rows, spent=dict(meter.total), facts={"draws": tried}, seconds=time.perf_counter() - began)
 
 
 def random_change(case: Evade, rng: RowRandom, draw: int) -> Any:
     """One random allowed change of every row, or None where the constraint cannot make any."""
     within: Any = case.within
     if hasattr(within, "sample"):
-        x = within.sample(to_numpy(case.x), rng, case.row, (draw,))
-        return within.project(x.astype(to_numpy(case.x).dtype), to_numpy(case.x))
+        origin = to_numpy(case.x)
+        x = within.sample(origin, rng, case.row, (draw,))
+        # Whole numbers would cut most of the change off.
+        return within.project(x.astype(origin.dtype) if origin.dtype.kind == "f" else x, origin)
     if not hasattr(within, "propose"):
         return None
     rows = [take(case.x, [i]) for i in range(count(case.x))]

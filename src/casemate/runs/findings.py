@@ -25,9 +25,9 @@ Cut = tuple[str, str, str]
 
 
 def evidence_of(
-    bench: Bench, done: Plan, parts: dict[str, Part]
+    bench: Bench, done: Plan, parts: dict[str, Part], absent: str = "the time ran out before it"
 ) -> tuple[dict[str, Evidence], list[Cut], dict[str, dict[str, Any]]]:
-    """Evidence by ``threat id|attack``, what a deadline left out, and samples by ``attack/adversary``."""
+    """Evidence by ``threat id|attack``, what is absent (with the reason), and samples by the same key."""
     groups: dict[str, list[Cell]] = {}
     for cell in done.cells:
         groups.setdefault(cell.group, []).append(cell)
@@ -40,12 +40,12 @@ def evidence_of(
             continue
         have = [parts[c.label] for c in cells if c.label in parts]
         if len(have) < len(cells):
-            cut += [(threat, cells[0].attack, "the time ran out before it") for threat in cells[0].threats]
+            cut += [(threat, cells[0].attack, absent) for threat in cells[0].threats]
             continue
         found[group] = (_evidence(bench, cells, have, base), cells)
         shots = next((p.samples for p in have if len(p.samples.get("row", ()))), None)
         if shots:
-            samples[f"{cells[0].attack}/{cells[0].adversary.name}"] = shots
+            samples |= {f"{threat}|{cells[0].attack}": shots for threat in cells[0].threats}
     whole = _across({group: e for group, (e, _) in found.items()}, base)
     result: dict[str, Evidence] = {}
     for group, (_, cells) in found.items():

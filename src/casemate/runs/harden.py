@@ -64,9 +64,11 @@ def apply(bench: Bench, control: Any) -> Bench:
     if kind == "training":
         if bench.recipe is None:
             raise BadInput(f"{control.info.id}: no recipe")
+        from ..targets.wrap import wrap
+
         recipe = control.harden_recipe(bench.recipe)
         return replace(
-            bench, recipe=recipe, target=recipe.fit(recipe.x, recipe.y, 0), applied=(*bench.applied, mark)
+            bench, recipe=recipe, target=wrap(recipe.fit(recipe.x, recipe.y, 0)), applied=(*bench.applied, mark)
         )
     if bench.artifact is None or not bench.artifact.is_file():
         raise BadInput(f"{control.info.id}: no artifact is bound")
@@ -148,6 +150,8 @@ def harden(
     Returns:
         The assessment before, with `hardening`: one row for each control and one for all together.
     """
+    for control in only:
+        make(control) if isinstance(control, str) else None  # a slip of the pen is told before the first attack
     own = store if isinstance(store, Store) or store is None else Store(store)
     ready = prepare(path, budget=budget, seed=seed)
     before = assess(path, store=own, workers=workers, seed=seed, budget=budget, show=show, prepared=ready)
@@ -156,7 +160,8 @@ def harden(
         if bench.target is None:
             continue
         own_findings = [f for f in before.findings if f.element == name]
-        chosen = [make(c) if isinstance(c, str) else c for c in only] or applicable(bench, own_findings, trains)
+        asked = [(_fitted(c, bench) or make(c)) if isinstance(c, str) else c for c in only]
+        chosen = asked or applicable(bench, own_findings, trains)
         if not chosen:
             continue
         sets = [[control] for control in chosen] + ([chosen] if len(chosen) > 1 else [])
@@ -177,6 +182,10 @@ def _try(
             system = changed(system, bench.component, control)
     except UsageError as error:
         return {**row, "note": f"cannot be applied: {error}", "changes": []}
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - the user's own training, or a plugin: the other controls are tried all the same
+        return {**row, "note": f"failed: {type(error).__name__}: {error}", "changes": []}
     hard = replace(hard, system=system)
     derivation = _knowing(derive(system), before, bench.component, tried)
     chosen, _ = profile(ready.budget)
@@ -233,7 +242,9 @@ def _changes(before: Assessment, after: Assessment, component: str, tried: Seque
 def _status(was: Finding | None, now: Finding | None, tried: Sequence[Any]) -> str:
     if now is None:
         return "removed by the facts"
-    adaptive = all(control.info.knows for control in tried)
+    # That an attack is named is not enough: it must have been run, and on this very threat.
+    tested = {e.attack for e in now.evidence}
+    adaptive = all(tested & set(control.info.knows) for control in tried)
     if was is not None and was.status is Status.BROKEN and now.status is Status.RESISTED:
         return str(Status.MITIGATED if adaptive else Status.CLAIMED)
     return str(now.status)

@@ -94,7 +94,7 @@ def _unbounded(attack: Any, case: Evade, setting: Setting, meter: Meter) -> dict
     """Check 14: with no radius the attack must reach every row; if it does not, the attack is what failed."""
     free = replace(case, within=case.within.unbounded(), seek="any")  # type: ignore[attr-defined]
     own = Meter(case.row)
-    budget = replace(setting.adversary.budget, queries=None, accounts=1, days=None)
+    budget = replace(setting.hands.budget, queries=None, accounts=1, days=None)
     if budget.queries_per_row is None:
         budget = replace(budget, queries_per_row=UNBOUNDED_QUERIES)
     endpoint = Endpoint(setting.target, tuple(s for s in setting.services if s.start is None))
@@ -104,9 +104,11 @@ def _unbounded(attack: Any, case: Evade, setting: Setting, meter: Meter) -> dict
         trace = drive(attack, oracle, free, RowRandom(setting.seed).fork(14))
     except CasemateError as error:
         return {"unbounded_error": str(error)}
+    finally:  # what was asked before it failed was asked all the same
+        asked = sum(own.total[kind] for kind in ("queries", "local", "gradients")) - own.total["refused"]
+        meter.count("health", asked)
     y = to_numpy(case.y)
     met = np.asarray(case.goal.met(to_numpy(endpoint.decide(trace.x, case.row, 3).label), y))
-    meter.count("health", sum(own.total[kind] for kind in ("queries", "local", "gradients")) - own.total["refused"])
     meter.count("health", len(case))
     # One draw of a random target is one vote; asking for all rows would punish randomness twice.
     return {"unbounded_rows": len(case), "unbounded_broken": int(met.sum())}

@@ -6,17 +6,23 @@ worker or many make identical evidence.
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from ..core.adversary import Adversary, Need
 from ..core.attack import attacks, parameters
 from ..core.constraint import Ball
 from ..core.errors import UsageError
-from ..core.identity import hash_of
+from ..core.identity import hash_file, hash_of
 from ..core.target import count
-from .bench import Bench, white_box_reason
+from ..judges.evade import VOTES
+from .bench import Bench, supply_facts, white_box_reason
+from .health import FEW, UNBOUNDED_QUERIES
+from .versions import versions
 
 SHARD = 50  # rows of a stateless shard: two workers share a hundred rows evenly
 BASELINE = "baseline"
@@ -77,6 +83,8 @@ class Cell:
     queries: int  # of them, deployed queries
     threats: tuple[str, ...]
     group: str  # cells of one group make one Evidence
+    checks: int = 0  # rows that the judge and the health checks send, at most: nobody's queries, but they are sent
+    share: int | None = None  # this cell's part of a campaign's queries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +101,11 @@ class Plan:
     @property
     def queries(self) -> int:
         return sum(cell.queries for cell in self.cells)
+
+    @property
+    def sent(self) -> int:
+        """Rows that reach the endpoint, at most: the adversaries' queries, the judge and the health checks."""
+        return self.queries + sum(cell.checks for cell in self.cells)
 
 
 def profile(budget: str) -> tuple[Profile, float | None]:
@@ -124,8 +137,11 @@ def plan(bench: Bench, threats: Iterable[Any], chosen: Profile, seed: int) -> Pl
                 continue
             for cell in _cells(bench, attack, adversary, chosen, seed, identity):
                 old = cells.get(cell.label)
-                named = replace(cell, threats=(*(old.threats if old else ()), threat.id))
-                cells[cell.label] = named
+                if old and (old.adversary.may, old.adversary.budget) != (adversary.may, adversary.budget):
+                    mark = hash_of(adversary.may.names, str(adversary.budget))[:6]  # one name, another reach
+                    cell = replace(cell, label=f"{cell.label}~{mark}", group=f"{cell.group}~{mark}")
+                    old = cells.get(cell.label)
+                cells[cell.label] = replace(cell, threats=(*(old.threats if old else ()), threat.id))
     evaded = [cell for cell in cells.values() if cell.case == "evade"]
     if evaded:
         for cell in _baseline(bench, chosen, seed, identity):
@@ -138,7 +154,7 @@ def _own(bench: Bench, chosen: Profile) -> Profile:
 
     def pick(value: Any) -> Any:
         if isinstance(value, dict) and set(value) & set(PROFILES):
-            return value.get(chosen.name, value.get("standard"))
+            return value.get(chosen.name, value.get("standard", next(iter(value.values()))))
         return value
 
     params = {k: dict(v) for k, v in chosen.params.items()}
@@ -208,18 +224,31 @@ def _why_not(info: Any, bench: Bench, adversary: Adversary) -> str | None:
 def _cells(bench: Bench, attack: Any, adversary: Adversary, chosen: Profile, seed: int, identity: str | None) -> list[Cell]:
     info = attack.info
     if info.case != "evade":
-        return [_cell(bench, attack, adversary, chosen, seed, identity, (0, 0), 1.0)]
+        return [_keyed(bench, _cell(bench, attack, adversary, chosen, seed, (0, 0), 1.0), identity)]
     assert bench.data is not None
     total = min(chosen.rows, count(bench.data.x))
     stateful = any(service.start is not None for service in bench.services) and Need.ARTIFACT not in adversary.may
     found = [
-        _cell(bench, attack, adversary, chosen, seed, identity, span, 1.0)
+        _cell(bench, attack, adversary, chosen, seed, span, 1.0)
         for span in spans(total, total if stateful else SHARD)
     ]
+    found = _shared(found, adversary.budget.queries, total)
     if info.id == "evasion.pgd" and isinstance(bench.within, Ball):
         few = min(chosen.curve_rows, total)
-        found += [_cell(bench, attack, adversary, chosen, seed, identity, (0, few), scale) for scale in SCALES]
-    return found
+        found += [_cell(bench, attack, adversary, chosen, seed, (0, few), scale) for scale in SCALES]
+    return [_keyed(bench, cell, identity) for cell in found]
+
+
+def _shared(cells: list[Cell], queries: int | None, rows: int) -> list[Cell]:
+    """The campaign's queries divided over the cells by their rows: a worker knows nothing of what another one spent."""
+    if queries is None:
+        return cells
+    return [replace(c, share=share(queries, c.rows, rows), queries=min(c.queries, share(queries, c.rows, rows))) for c in cells]
+
+
+def share(queries: int, span: tuple[int, int], rows: int) -> int:
+    """The part of `queries` that the rows of `span` may ask; over all spans exactly `queries`."""
+    return queries * span[1] // rows - queries * span[0] // rows
 
 
 def spans(total: int, size: int) -> list[tuple[int, int]]:
@@ -236,15 +265,15 @@ def _baseline(bench: Bench, chosen: Profile, seed: int, identity: str | None) ->
         _keyed(bench, Cell(
             key=None, label=f"{bench.component}/{BASELINE}/{span[0]}-{span[1]}", component=bench.component, attack=BASELINE,
             params={"draws": 8}, adversary=nobody, case="evade", rows=span, scale=1.0, seed=seed,
-            calls=9.0 * (span[1] - span[0]), queries=0, threats=(), group=f"{bench.component}/{BASELINE}",
+            calls=9.0 * _votes(bench) * (span[1] - span[0]), queries=0, threats=(), group=f"{bench.component}/{BASELINE}",
+            checks=9 * _votes(bench) * (span[1] - span[0]),
         ), identity)
         for span in spans(total, SHARD)
     ]  # fmt: skip
 
 
 def _cell(
-    bench: Bench, attack: Any, adversary: Adversary, chosen: Profile, seed: int, identity: str | None,
-    span: tuple[int, int], scale: float,
+    bench: Bench, attack: Any, adversary: Adversary, chosen: Profile, seed: int, span: tuple[int, int], scale: float,
 ) -> Cell:  # fmt: skip
     info, params = attack.info, parameters(attack)
     group = f"{bench.component}/{info.id}/{adversary.name}" + (f"/x{scale:g}" if scale != 1 else "")
@@ -252,13 +281,27 @@ def _cell(
     size = max(1, span[1] - span[0])
     sizes = {name: getattr(chosen, name) for name in ("seeds", "members", "flood", "asks")}
     wide = sizes if info.case != "evade" else {}
-    cell = Cell(
+    checks = _checks(bench, attack, each, size, scale) if info.case == "evade" else 0
+    return Cell(
         key=None, label=f"{group}/{span[0]}-{span[1]}", component=bench.component, attack=info.id,
         params=params | wide, adversary=adversary, case=info.case, rows=span, scale=scale, seed=seed,
-        calls=each * size, queries=0 if Need.ARTIFACT in adversary.may else int(min(each, _cap(adversary)) * size),
-        threats=(), group=group,
+        calls=each * size + checks, queries=0 if Need.ARTIFACT in adversary.may else int(min(each, _cap(adversary)) * size),
+        threats=(), group=group, checks=checks,
     )  # fmt: skip
-    return _keyed(bench, cell, identity)
+
+
+def _votes(bench: Bench) -> int:
+    return VOTES if bench.target is not None and bench.target.random else 1
+
+
+def _checks(bench: Bench, attack: Any, each: float, size: int, scale: float) -> int:
+    """Rows of the judge (before and after) and, at the planned radius, of the health checks; at most."""
+    judged = 2 * size * _votes(bench)
+    if scale != 1.0:
+        return judged
+    slopes = 2 * FEW if Need.GRADIENT in attack.info.needs else 0
+    free = FEW * (int(max(each, UNBOUNDED_QUERIES)) + 1) if isinstance(bench.within, Ball) else 0
+    return judged + 20 + FEW + slopes + free
 
 
 def _calls(attack: Any, adversary: Adversary) -> float:
@@ -277,11 +320,19 @@ def _keyed(bench: Bench, cell: Cell, identity: str | None) -> Cell:
     """The cell with the hash of everything that decides its outcome."""
     if identity is None:
         return cell
-    from .. import __version__
-
     names = sorted(cell.adversary.may.names)
     within = getattr(bench.within, "norm", None) and repr(bench.within)
     return replace(cell, key=hash_of(
-        identity, cell.attack, cell.params, names, str(cell.adversary.budget), cell.case, cell.rows, cell.scale,
-        cell.seed, within, __version__,
+        identity, cell.attack, cell.params, names, str(cell.adversary.budget), cell.share, cell.case, cell.rows, cell.scale,
+        cell.seed, within, supply_facts(bench, cell.adversary) if cell.case == "smuggle" else {}, _source(cell.attack),
+        versions(),
     ))  # fmt: skip
+
+
+@functools.cache
+def _source(attack: str) -> str:
+    """The hash of the file an attack is written in: a plugin's, above all, has no version that is known here."""
+    if attack == BASELINE:
+        return ""
+    file = getattr(sys.modules.get(attacks.get(attack).__module__), "__file__", None)
+    return hash_file(Path(file)) if file else ""

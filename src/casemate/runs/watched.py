@@ -73,6 +73,13 @@ class Watched:
         return self.inner.state()
 
 
+def watched(target: Target) -> Target:
+    """The target under watch. A remote one paces itself and has a timeout of its own: a batch may take long there."""
+    if isinstance(target, Watched):
+        return target
+    return Watched(target, None if hasattr(getattr(target, "model", None), "pace_per_s") else PATIENCE)
+
+
 def watched_recipe(recipe: Recipe, patience: float | None = PATIENCE) -> Recipe:
     """A recipe whose training and whose models are watched; what it returns may be anything `wrap` takes."""
     from ..targets.wrap import wrap

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Column, DateTime, Index, LargeBinary, MetaData, String, Table, Text, create_engine, event, select
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from ..core.errors import RunError, UsageError
@@ -45,21 +45,23 @@ class Store:
 
     def __init__(self, url: str | Path) -> None:
         text = str(url)
-        if "://" not in text:
-            path = Path(text)
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UsageError(f"the store {text!r} cannot be made: {error}; give --store another place") from error
-            text = f"sqlite:///{path}"
-        self.url = text
-        with self._said():
-            self._engine: Engine = create_engine(text)
-            if text.startswith("sqlite"):
+        try:
+            if "://" not in text:
+                Path(text).parent.mkdir(parents=True, exist_ok=True)
+            # Put together, not parsed: a file name may hold a question mark.
+            place = make_url(text) if "://" in text else URL.create("sqlite", database=text)
+            self.url = place.render_as_string(hide_password=True)
+            self._engine: Engine = create_engine(place)
+            sqlite = self._engine.dialect.name == "sqlite"
+            if sqlite:
                 event.listen(self._engine, "connect", _settle)
             _META.create_all(self._engine)
-            if text.startswith("sqlite"):
+            if sqlite:
                 self._forbid_changes()
+        except (SQLAlchemyError, OSError, ImportError) as error:
+            cause = getattr(error, "orig", None) or error
+            shown = getattr(self, "url", text.split("@")[-1])
+            raise UsageError(f"the store {shown!r} cannot be opened: {cause}; give --store another place") from error
 
     def _forbid_changes(self) -> None:
         with self._engine.begin() as link:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.errors import BadInput, UnknownName, need
-from ..core.target import Target
+from ..core.target import Target, adapters
 
 
 def wrap(model: Any, /, **options: Any) -> Target:
@@ -40,6 +40,9 @@ def wrap(model: Any, /, **options: Any) -> Target:
 def _adapt(model: Any, options: dict[str, Any]) -> Any:
     if isinstance(model, type):
         raise BadInput(f"cannot wrap the class {model.__name__}; make an instance of it first")
+    for id in adapters:
+        if (found := adapters.get(id)).matches(model):
+            return found.adapt(model, **options)
     kinds = {base.__module__.split(".")[0] + "." + base.__name__ for base in type(model).__mro__}
     if "torch.Module" in kinds:
         need("torch", "torch", "a torch target")

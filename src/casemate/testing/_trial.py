@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +101,7 @@ class Tapped:
             except GeneratorExit:
                 talk.close()
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever the driver throws in goes on to the attack
                 step = partial(talk.throw, error)
             else:
                 step = partial(talk.send, reply)
@@ -122,7 +122,8 @@ def _copied(x: Any) -> Any:
 def adversary_of(attack: Any, budget: Budget | None = None) -> Adversary:
     """Who holds exactly what the attack declares, and nothing more."""
     budget = budget or (BUDGET if attack.info.case == "evade" else SETS)
-    return Adversary(name="somebody", may=attack.info.needs, budget=budget)
+    # A copy: an attack that lifts its own cap must not lift that of the one who checks.
+    return Adversary(name="somebody", may=attack.info.needs, budget=replace(budget))
 
 
 def trial(
@@ -135,7 +136,7 @@ def trial(
     adversary: Adversary | None = None,
     services: tuple[Any, ...] = (),
     index: Any = None,
-    seek: str = "nearest",
+    seek: Literal["any", "nearest"] = "nearest",
     setup: Setup | None = None,
     drive: Callable[..., Any] | None = None,
     noise: int = 0,

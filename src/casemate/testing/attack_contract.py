@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -26,7 +25,7 @@ from ..runs.api import check_granted
 from ..runs.evade import Setting, run_evade
 from ._trial import Gate, Trial, adversary_of, joined, shards, shuffled, trial, unlike
 from .contract import Check, ContractBroken, demand, distance, raised, run_all
-from .rigs import Rig, Variant, arrays_of, rigs_for
+from .rigs import Rig, Setup, Variant, arrays_of, rigs_for
 
 NEAR = 1e-6  # of the domain: what float64 arithmetic in another order may cost over a whole attack
 Rule = Callable[[Any, Rig], None]
@@ -74,7 +73,7 @@ def _guarded(rule: Rule, attack: Any, rig: Rig) -> None:
         rule(attack, rig)
     except ContractBroken:
         raise
-    except BadInput as error:
+    except (BadInput, NotGranted) as error:  # if the plain run ends so too, "runs" has the say
         if _fits(attack, rig):
             raise raised(name, attack.info.id, error) from error
     except Exception as error:
@@ -84,7 +83,7 @@ def _guarded(rule: Rule, attack: Any, rig: Rig) -> None:
 def _fits(attack: Any, rig: Rig) -> bool:
     try:
         trial(attack, rig)
-    except BadInput:
+    except (BadInput, NotGranted):
         return False
     return True
 
@@ -94,10 +93,10 @@ def _fits(attack: Any, rig: Rig) -> bool:
 
 def _definition(attack: Any) -> None:
     """A frozen dataclass whose every parameter is explained and has a value, under ``family.method``."""
-    kind = attack if isinstance(attack, type) else type(attack)
+    kind: Any = attack if isinstance(attack, type) else type(attack)
     check = partial(_demand_definition, getattr(getattr(kind, "info", None), "id", kind.__name__))
     check(hasattr(kind, "info"), "it has no info", "put @casemate.attack(...) above the class")
-    frozen = dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    frozen = getattr(getattr(kind, "__dataclass_params__", None), "frozen", False)
     check(frozen, "it is not a frozen dataclass", "let @casemate.attack make it one")
     info = kind.info
     check(re.fullmatch(r"[a-z0-9]+\.[a-z0-9_]+", info.id), f"its id is {info.id!r}", "write family.method in lower case")
@@ -208,10 +207,15 @@ def _ledger(attack: Any, rig: Rig) -> None:
     if not isinstance(done.case, Evade):
         return
     setup = rig.make(Variant())
-    spent = run_evade(attack, setup.case, Setting(target=setup.target, adversary=adversary_of(attack, rig.budget), known=setup.known)).spent  # type: ignore[arg-type]
+    spent = run_evade(attack, setup.case, _setting(attack, rig, setup, True)).spent  # type: ignore[arg-type]
     total = Trial(setup=setup, case=setup.case, meter=Meter(np.zeros(0, int)))
     total.meter.total.update(spent)
     _balanced(total, "ledger", attack)
+
+
+def _setting(attack: Any, rig: Rig, setup: Setup, health: bool) -> Setting:
+    target: Any = setup.target
+    return Setting(target=target, adversary=adversary_of(attack, rig.budget), known=setup.known, check_health=health)
 
 
 def _balanced(done: Trial, rule: str, attack: Any) -> None:
@@ -337,14 +341,14 @@ def _failure(attack: Any, rig: Rig) -> None:
     for radius in (0.0, 1.0) if "radius" in rig.variants else (1.0,):
         setup = rig.make(Variant(radius=radius))
         assert isinstance(setup.case, Evade)
-        setting = Setting(target=setup.target, adversary=adversary_of(attack, rig.budget), known=setup.known, check_health=False)  # type: ignore[arg-type]
-        part = run_evade(attack, setup.case, setting)
+        part = run_evade(attack, setup.case, _setting(attack, rig, setup, False))
         failed = np.flatnonzero(~part.rows["broken"])
         found = f"{int(part.rows['broken'].sum())} rows broke with no room to move"
-        demand(radius or len(failed) == len(setup.case), "failure", attack.info.id, found, "check the goal on the deployed decision")
+        demand(radius or len(failed) == len(setup.case), "failure", attack.info.id, found, "claim only what was moved")
         gap = distance(take(part.claims, failed), take(setup.case.x, failed))
         demand(gap == 0, "failure", attack.info.id, f"a failed row came back changed by {gap:g}", "claim nothing for it")
-        demand(np.isinf(part.rows["distance"][failed]).all(), "failure", attack.info.id, "a failed row has a distance", "none is due")
+        far = np.isinf(part.rows["distance"][failed]).all()
+        demand(far, "failure", attack.info.id, "a failed row has a distance", "none is due")
 
 
 def _batch(attack: Any, rig: Rig) -> None:

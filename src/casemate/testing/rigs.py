@@ -259,7 +259,7 @@ class Centroids:
 
     def __call__(self, x: Any) -> NDArray[np.float64]:
         self.tally.rows += len(x)
-        return -((np.asarray(x, float)[:, None] - self.means[None]) ** 2).sum(2)
+        return np.asarray(-((np.asarray(x, float)[:, None] - self.means[None]) ** 2).sum(2))
 
 
 def fit_centroids(x: Any, y: Any, seed: int, tally: Tally | None = None) -> Target:

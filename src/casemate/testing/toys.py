@@ -63,9 +63,7 @@ class Linear:
         return linear_distance(self.weight, self.bias, x, y, norm, low=self.low, high=self.high)
 
 
-def linear(
-    classes: int = 2, shape: tuple[int, ...] = (16,), seed: int = 0, *, low: float = 0.0, high: float = 1.0
-) -> Linear:
+def linear(classes: int = 2, shape: tuple[int, ...] = (16,), seed: int = 0, *, low: float = 0.0, high: float = 1.0) -> Linear:
     """A linear model with random weights whose boundaries pass near the middle of the box.
 
     The same seed in another domain gives the same model in other units.
@@ -77,9 +75,7 @@ def linear(
     return Linear(weight=weight, bias=bias - low * weight.sum(1), shape=shape, low=low, high=high)
 
 
-def linear_distance(
-    weight: Any, bias: Any, x: Any, y: Any, norm: Norm, *, low: float = -np.inf, high: float = np.inf
-) -> Floats:
+def linear_distance(weight: Any, bias: Any, x: Any, y: Any, norm: Norm, *, low: float = -np.inf, high: float = np.inf) -> Floats:
     """How far each input is from a decision other than `y` under ``argmax(weight @ x + bias)``, box included.
 
     Without a box it is the margin over the dual norm of the difference of weights. With one, coordinates saturate: each

@@ -132,7 +132,8 @@ def test_every_claim_is_inside_and_a_failed_row_returns_its_input(name, norm, dt
         if name == "hopskipjump":
             np.testing.assert_array_equal(evidence.claims.x, x)
     target, case = setup(norm, radius=0.1)
-    claims, _, _ = drive(ATTACKS[name], target, cm.Evade(x, case.y, ball))
+    claims, _, _ = drive(ATTACKS[name], target, cm.Evade(x, case.y, ball))  # the model speaks float64 in either case
+    assert claims.dtype == dtype
     assert ball.check(claims, x).all()
 
 
@@ -183,7 +184,9 @@ def test_one_row_without_a_start_does_not_stop_the_others(norm):
     target = cm.wrap(half, output="logits", classes=2)
     evidence = cm.run(HopSkipJump(steps=2), target, cm.Evade(x, np.zeros(4, int), cm.Ball(norm, np.inf)))
     assert evidence.rate == 1
-    none = cm.run(HopSkipJump(starts=5), cm.wrap(constant(0), output="logits", classes=2), cm.Evade(x, np.zeros(4, int), cm.Ball(norm, 1.0)))
+    none = cm.run(
+        HopSkipJump(starts=5), cm.wrap(constant(0), output="logits", classes=2), cm.Evade(x, np.zeros(4, int), cm.Ball(norm, 1.0))
+    )
     assert none.rate == 0
     assert none.rows["queries"].tolist() == [5] * 4
 
@@ -195,8 +198,8 @@ def test_square_asks_once_for_each_step_and_reaches_every_value(norm, shape):
     claims, _, meter = drive(Square(steps=40), target, case)
     assert (meter.of("queries", case.row) == 41).all()
     assert claims.shape == case.x.shape
-    from casemate.attacks.evasion.square import _place  # noqa: PLC0415
-    from casemate.attacks._rows import Rows  # noqa: PLC0415
+    from casemate.attacks._rows import Rows
+    from casemate.attacks.evasion.square import _place
 
     rows = Rows.begin(cm.Evade(np.zeros((2000, 6)), np.zeros(2000, int), case.within))
     top, left = _place(rows, (1, 4, 6), (2, 2), cm.RowRandom(0), 0)
@@ -267,7 +270,7 @@ def test_transfer_varies_each_row_on_its_own():
 
 
 def test_apgd_checkpoints_are_the_published_ones():
-    from casemate.attacks.evasion.apgd_ce import checkpoints  # noqa: PLC0415
+    from casemate.attacks.evasion.apgd_ce import checkpoints
 
     assert sorted(checkpoints(100)) == [22, 41, 57, 70, 80, 87, 93, 99]
 

@@ -126,7 +126,11 @@ def test_changes_rows_of_a_table_as_the_world_allows():
 
 def test_says_which_constraint_it_needs():
     with pytest.raises(cm.BadInput, match="proposes edits"):
-        cm.run(Edits(), cm.wrap(lambda x: np.zeros((len(x), 2)), output="scores", classes=2), cm.Evade(np.zeros((1, 3)), np.zeros(1, int), cm.Ball("l2", 1.0)))
+        cm.run(
+            Edits(),
+            cm.wrap(lambda x: np.zeros((len(x), 2)), output="scores", classes=2),
+            cm.Evade(np.zeros((1, 3)), np.zeros(1, int), cm.Ball("l2", 1.0)),
+        )
     target, case = files()
     with pytest.raises(cm.BadInput):
         cm.run(HopSkipJump(), target, case)

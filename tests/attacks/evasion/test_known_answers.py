@@ -47,8 +47,7 @@ def test_a_larger_radius_never_breaks_less(norm):
     middle = float(np.median(toy.distance(x, y, norm)))
     for attack in (PGD(steps=20), APGD(steps=20), Square(steps=100), HopSkipJump(steps=4)):
         rates = [
-            cm.run(attack, cm.wrap(toy.module()), cm.Evade(x, y, cm.Ball(norm, share * middle))).rate
-            for share in (0.5, 1.5, 6.0)
+            cm.run(attack, cm.wrap(toy.module()), cm.Evade(x, y, cm.Ball(norm, share * middle))).rate for share in (0.5, 1.5, 6.0)
         ]
         assert rates == sorted(rates), (attack, rates)
 

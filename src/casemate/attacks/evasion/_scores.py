@@ -9,6 +9,8 @@ import numpy as np
 from ...core.case import Evade
 from ...core.goal import Shift
 from ...core.target import Response, to_numpy
+
+
 def climb(case: Evade, response: Response, y: Any) -> Any:
     """How near each answer is to the goal, ``(n,)``, from the finest scores shown; None where only labels are.
 

@@ -17,7 +17,6 @@ from ...core.constraint import Ball
 from ...core.errors import BadInput
 from ...core.oracle import Oracle
 from ...core.random import RowRandom
-from ...core.target import Slope
 from .._rows import Rows
 from ._losses import cross_entropy, steepest
 
@@ -61,8 +60,8 @@ class APGD:
             since = 0
             for step in range(self.steps):
                 here = oracle.gradient(at.x, y=at.y, rows=at.row, loss=loss, draws=self.draws)
-                at = _note(at.see(case, here.response, here.loss), here, count=step > 0)
-                slope = here.slope
+                slope = here.slope.to(at.x.dtype)
+                at = _note(at.see(case, here.response, here.loss), here.loss, slope, count=step > 0)
                 if step in marks:
                     at, slope = _check(at, slope, step - since)
                     since = step
@@ -99,16 +98,17 @@ def _afresh(at: Rows, ball: Ball, rng: RowRandom, restart: int) -> Rows:
     )  # fmt: skip
 
 
-def _note(at: Rows, here: Slope, *, count: bool) -> Rows:
+def _note(at: Rows, loss: Tensor, slope: Tensor, *, count: bool) -> Rows:
     """Whether the loss rose since the last iterate, and the best point so far with its slope."""
-    state = at.state
-    better = here.loss > state["top_loss"]
+    state, loss = at.state, loss.to(at.loss.dtype)
+    better = loss > state["top_loss"]
+    wide = _wide(better, at.x)
     return at.keep(
-        rises=state["rises"] + (here.loss > state["last"]) if count else state["rises"],
-        last=torch.as_tensor(here.loss, dtype=at.loss.dtype),
-        top=torch.where(_wide(better, at.x), at.x, state["top"]),
-        top_slope=torch.where(_wide(better, at.x), here.slope, state["top_slope"]),
-        top_loss=torch.where(better, here.loss, state["top_loss"]),
+        rises=state["rises"] + (loss > state["last"]) if count else state["rises"],
+        last=loss,
+        top=torch.where(wide, at.x, state["top"]),
+        top_slope=torch.where(wide, slope, state["top_slope"]),
+        top_loss=torch.where(better, loss, state["top_loss"]),
     )
 
 

@@ -62,7 +62,7 @@ class PGD:
             for _ in range(self.steps):
                 here = oracle.gradient(at.x, y=at.y, rows=at.row, loss=loss, draws=self.draws)
                 at = at.see(case, here.response, here.loss)
-                at = at.at(ball.project(at.x + step * steepest(here.slope, ball.norm), at.origin))
+                at = at.at(ball.project(at.x + step * steepest(here.slope.to(at.x.dtype), ball.norm), at.origin))
                 at = yield at
             if len(at):
                 at = yield _last(oracle, case, at, loss)

@@ -62,7 +62,7 @@ class Transfer:
         tried = 0
         for step in range(1, self.steps + 1):
             x = at.x if not self.diversity else self._varied(at, rng, step)
-            slope = parent.gradient(x, y=at.y, rows=at.row, loss=loss).slope
+            slope = parent.gradient(x, y=at.y, rows=at.row, loss=loss).slope.to(at.x.dtype)
             slope = torch.nan_to_num(slope, nan=0.0, posinf=0.0, neginf=0.0)
             mean = slope.abs().flatten(1).mean(1).clamp_min(1e-30).reshape(-1, *([1] * (slope.ndim - 1)))
             at = at.keep(pull=self.decay * at.state["pull"] + slope / mean)
