@@ -34,6 +34,8 @@ types: setup
 
 bench: setup
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[peers]'
+	# Without their dependencies: those ask for torchvision and visdom, which the attacks compared here do not use.
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps torchattacks adv-lib
 	$(BIN)/python benchmarks/evasion_speed.py
 	$(BIN)/python benchmarks/guard_overhead.py
 

@@ -30,7 +30,7 @@ class Counting(torch.nn.Module):
 
 
 def door(may=Need.LABEL, budget=None, services=(), model=None, known=None, **stages):
-    model = model or Counting()
+    model = model or Counting().eval()
     adversary = Adversary(name="eve", may=may, budget=budget or Budget())
     endpoint = Endpoint(cm.wrap(model, **stages), services, accounts=adversary.budget.accounts, days=adversary.budget.days)
     meter = Meter(ROWS)
@@ -63,7 +63,7 @@ def test_what_is_not_held_is_refused_by_name_and_costs_nothing(name):
 
 @pytest.mark.parametrize("name", CALLS)
 def test_what_is_held_is_granted(name):
-    parent = cm.wrap(Counting())
+    parent = cm.wrap(Counting().eval())
     known = Known(data=(X, ROWS), parent=parent, recipe=Recipe(lambda x, y, seed: parent, X, ROWS))
     oracle, _, _ = door(Need[name.upper()] | Need.LABEL, known=known)
     CALLS[name](oracle)
@@ -165,16 +165,16 @@ def test_an_account_that_was_not_opened_is_refused_by_name_regression(account):
 
 
 def test_a_patient_attacker_waits_until_the_days_are_over():
-    endpoint = Endpoint(cm.wrap(Counting()), (QueryBudget(rows=4),), days=2.5)
+    endpoint = Endpoint(cm.wrap(Counting().eval()), (QueryBudget(rows=4),), days=2.5)
     let_in = sum(int(endpoint.admit(6).sum()) for _ in range(10))
     assert 8 <= let_in <= 12 and 0 < endpoint.now <= 2.5 * DAY
-    hasty = Endpoint(cm.wrap(Counting()), (QueryBudget(rows=4),))
+    hasty = Endpoint(cm.wrap(Counting().eval()), (QueryBudget(rows=4),))
     assert sum(int(hasty.admit(6).sum()) for _ in range(10)) == 4 and hasty.now == 0
 
 
 def test_admission_does_not_depend_on_how_questions_are_packed():
-    whole = Endpoint(cm.wrap(Counting()), (QueryBudget(rows=5),), accounts=2, days=1.5)
-    parts = Endpoint(cm.wrap(Counting()), (QueryBudget(rows=5),), accounts=2, days=1.5)
+    whole = Endpoint(cm.wrap(Counting().eval()), (QueryBudget(rows=5),), accounts=2, days=1.5)
+    parts = Endpoint(cm.wrap(Counting().eval()), (QueryBudget(rows=5),), accounts=2, days=1.5)
     assert whole.admit(30).sum() == sum(int(parts.admit(k).sum()) for k in (1, 9, 3, 17))
 
 
@@ -187,7 +187,7 @@ NOISY = {"stages": (cm.Stage(name="noise", forward=noise, random=True),)}
 
 def test_the_noise_of_a_row_does_not_depend_on_its_batch_regression():
     # Rows with different numbers of calls behind them used to share the largest number.
-    model = Counting()
+    model = Counting().eval()
     together, _, _ = door(Need.LABEL | Need.SCORE, model=model, **NOISY)
     together.look(X[:1], rows=ROWS[:1])
     both = to_numpy(together.look(X[:2], rows=ROWS[:2]).scores)
@@ -207,7 +207,7 @@ def test_no_two_calls_of_a_row_share_their_noise():
 
 
 def test_the_parent_is_free_of_queries_and_counted_apart():
-    parent = Counting()
+    parent = Counting().eval()
     oracle, meter, model = door(Need.PARENT | Need.LABEL, Budget(queries=0), known=Known(parent=cm.wrap(parent)))
     mine = oracle.parent()
     mine.look(X, rows=ROWS)

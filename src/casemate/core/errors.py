@@ -32,7 +32,8 @@ class CasemateError(Exception):
 
 
 def _again(kind: type[CasemateError], message: str) -> CasemateError:
-    error = kind.__new__(kind, message)
+    new: Any = OSError.__new__ if issubclass(kind, OSError) else Exception.__new__
+    error: CasemateError = new(kind, message)
     error.args = (message,)
     return error
 

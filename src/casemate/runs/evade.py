@@ -128,14 +128,18 @@ def _columns(
 
 
 def _samples(case: Evade, trace: Trace | None, judged: Judged | None, target: Target) -> dict[str, Any]:
-    """A few broken rows (or, with none, unbroken ones): original, claim, ids, decisions."""
-    if trace is None or judged is None or hasattr(case.x, "iloc"):
+    """A few broken rows (or, with none, unbroken ones): original, claim, ids, decisions. Of a frame, its cells as text."""
+    if trace is None or judged is None:
         return {}
     order = np.argsort(~judged.met, kind="stable")[:SAMPLES]
-    return {
-        "before": take(to_numpy(case.x), order), "after": take(to_numpy(trace.x), order),
-        "row": np.asarray(case.row)[order], "broken": judged.met[order], "label_after": _named(target, judged.label[order]),
-        "truth": _named(target, to_numpy(case.y)[order]),
+    before, after = take(to_numpy(case.x), order), take(to_numpy(trace.x), order)
+    columns = {}
+    if hasattr(before, "iloc"):
+        columns = {"columns": np.array([str(name) for name in before.columns])}
+        before, after = (np.array(frame.astype(str).values.tolist(), dtype=str) for frame in (before, after))
+    return columns | {
+        "before": before, "after": after, "row": np.asarray(case.row)[order], "broken": judged.met[order],
+        "label_after": _named(target, judged.label[order]), "truth": _named(target, to_numpy(case.y)[order]),
     }  # fmt: skip
 
 

@@ -37,6 +37,7 @@ def steepest(slope: Tensor, norm: str) -> Tensor:
         sign: Tensor = slope.sign()
         return sign
     flat = slope.flatten(1)
+    unit: Tensor
     if norm == "l2":
         unit = flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-30)
     else:  # l1: all on the steepest coordinate

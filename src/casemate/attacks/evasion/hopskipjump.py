@@ -17,7 +17,7 @@ from ...core.errors import BadInput
 from ...core.oracle import Oracle
 
 Talk = Generator[Ask | Claim, Answer, Any]
-NEAR = 8.0  # times the published tolerance: three queries less in every fall, and no worse directions (measured)
+NEAR = 8.0  # times the published tolerance: three queries less in every fall
 CHUNK = 1 << 17  # most numbers in one question: many rows ask at once, and all their questions are in memory
 
 
@@ -41,8 +41,8 @@ class HopSkipJump:
         evals: Queries of the first direction; the t-th takes sqrt(t) times as many.
         most: Most queries of one direction.
         starts: Random points tried for a first success; a row that finds none has failed, alone.
-        memory: Weight of the directions of earlier jumps in the next one, in [0, 1). As published it is 0, and `evals` 100;
-            with these defaults the median distance is smaller at every budget tried.
+        memory: Weight of the directions of earlier jumps in the next one, in [0, 1). As published it is 0, and `evals` 100.
+            The defaults were tuned on the cheque digits; docs/reference/benchmarks.md compares them on others of them.
     """
 
     steps: int = 64

@@ -250,7 +250,7 @@ def picklescan(i: Inspection, data: Data, result: Walk, where: str) -> bool | No
         return None
     try:
         # imported here: it brings an HTTP client, and not every scan meets a pickle
-        from picklescan.scanner import SafetyLevel, scan_pickle_bytes  # type: ignore[import-untyped]
+        from picklescan.scanner import SafetyLevel, scan_pickle_bytes
 
         logging.getLogger("picklescan").addHandler(logging.NullHandler())
         opcodes = b"".join(data[start:end] for start, end in result.spans)
