@@ -71,12 +71,12 @@ def test_what_is_not_finite_is_outside(bad):
     assert not Ball("l2", math.inf).check(claim, np.full((1, 2), 0.5)).any()
 
 
-@pytest.mark.parametrize("norm, values", [("linf", 0.4), ("l2", 0.5), ("l1", 0.7)])
+@pytest.mark.parametrize(("norm", "values"), [("linf", 0.4), ("l2", 0.5), ("l1", 0.7)])
 def test_measure(norm, values):
     assert Ball(norm, 1).measure(np.array([[0.3, 0.4]]), np.zeros((1, 2)))[0] == pytest.approx(values)
 
 
-@pytest.mark.parametrize("norm, size", [("linf", 3), ("l2", 6), ("l1", 6)])
+@pytest.mark.parametrize(("norm", "size"), [("linf", 3), ("l2", 6), ("l1", 6)])
 def test_a_sample_is_uniform_in_the_ball(norm, size):
     ball, n = Ball(norm, 0.4, -1, 1), 4000
     points = ball.sample(np.zeros((n, size)), RowRandom(2), np.arange(n), 0)
@@ -129,7 +129,7 @@ def test_an_unchanged_row_is_allowed_missing_values_and_all_regression():
     np.testing.assert_array_equal(TABLE.measure(FRAME.copy(), FRAME), [0, 0])
 
 
-@pytest.mark.parametrize("values, ok", [
+@pytest.mark.parametrize(("values", "ok"), [
     ({"income": 60.0}, True), ({"income": 101.0}, False), ({"income": np.nan}, False), ({"age": 31}, False),
     ({"job": "smith"}, True), ({"job": "king"}, False), ({"loans": 3}, True), ({"loans": 0}, False),
     ({"loans": 1.5}, False), ({"other": 6.0}, False),
@@ -156,7 +156,7 @@ def test_what_a_table_proposes_it_allows_regression_for_columns_without_bounds()
         assert free.check(free.propose(origin, origin, rng), origin).all()
 
 
-@pytest.mark.parametrize("claim, origin, size", [
+@pytest.mark.parametrize(("claim", "origin", "size"), [
     (b"abc", b"abc", 0), (b"abXc", b"abc", 1), (b"xabc", b"abc", 1), (b"abc", b"", 3), (b"", b"", 0), (b"aaa", b"aa", 1),
     (b"aXbYc", b"aPbQc", 3), (b"ab", b"abab", 2),
 ], ids=str)  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from casemate.core.adversary import Budget
+from casemate.core.adversary import Budget, Need
 from casemate.core.evidence import Cost, Evidence, Interval, Verdict, plain
 
 ONE = Evidence(
@@ -34,9 +34,9 @@ def test_a_digest_ignores_measured_time_and_nothing_else():
     assert replace(ONE, claims=object()).digest() == ONE.digest()
 
 
-@pytest.mark.parametrize("value, want", [
+@pytest.mark.parametrize(("value", "want"), [
     (np.float32(0.5), 0.5), (np.int64(3), 3), (np.bool_(True), True), (math.nan, "nan"), (-math.inf, "-inf"),
-    (torch.tensor([1, 2]), [1, 2]), ({1: (2,)}, {"1": [2]}), (Verdict.ERROR, "error"), (None, None), ({"b", "a"}, ["a", "b"]),
+    (torch.tensor([1, 2]), [1, 2]), ({1: (2,)}, {"1": [2]}), (Verdict.ERROR, "error"), (None, None), ({"b", "a"}, ["a", "b"]), (Need.LABEL | Need.SCORE, ["label", "score"]), (Need.NONE, []),
     (Budget(queries=1), {"queries": 1, "queries_per_row": None, "gradients_per_row": None, "records": None, "accounts": 1,
                          "days": None, "seconds": None}),
 ], ids=str)  # fmt: skip
@@ -57,7 +57,7 @@ def test_no_address_and_no_order_of_a_process_enters_a_hash_regression():
     assert len(found) == 1 and "0x" not in found.pop()
 
 
-@pytest.mark.parametrize("cost, text", [
+@pytest.mark.parametrize(("cost", "text"), [
     (Cost(None), "not shown"), (Cost(None, 1500), "> 1,500 queries"), (Cost(1), "1 query"), (Cost(0), "0 queries"), (Cost(2500.0), "2,500 queries"),
 ], ids=str)  # fmt: skip
 def test_a_cost_in_words(cost, text):

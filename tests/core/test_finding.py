@@ -13,13 +13,13 @@ from casemate.core.finding import Assessment, Finding, band, severity
 from casemate.core.identity import hash_artifact, hash_code, hash_data
 
 
-@pytest.mark.parametrize("queries, found", [(0, "trivial"), (10, "trivial"), (11, "cheap"), (1000, "cheap"), (1001, "costly"), (None, "not shown")])
+@pytest.mark.parametrize(("queries", "found"), [(0, "trivial"), (10, "trivial"), (11, "cheap"), (1000, "cheap"), (1001, "costly"), (None, "not shown")])
 def test_bands(queries, found):
     assert band(Cost(queries)) == found
     assert band(None) == "not shown"
 
 
-@pytest.mark.parametrize("impact, status, cost, found", [
+@pytest.mark.parametrize(("impact", "status", "cost", "found"), [
     (4, Status.BROKEN, Cost(5), "critical"), (4, Status.BROKEN, Cost(5000), "high"), (4, Status.BROKEN, None, "critical"),
     (3, Status.BROKEN, Cost(None, 500), "medium"), (1, Status.BROKEN, Cost(5000), "low"), (0, Status.BROKEN, Cost(1), "low"),
     (4, Status.RESISTED, Cost(None, 9), "none"), (4, Status.INCONCLUSIVE, None, "none"),

@@ -18,7 +18,7 @@ def test_met_is_the_same_on_numpy_and_torch(goal):
     np.testing.assert_array_equal(np.asarray(goal.met(DECISION, Y)), on_torch.numpy())
 
 
-@pytest.mark.parametrize("goal, met", [
+@pytest.mark.parametrize(("goal", "met"), [
     (Wrong(), [1, 3, 5]), (Wrong(reject_counts=True), [1, 2, 3, 5]), (Becomes(2), [5]), (Routed(), [1, 3, 5]),
     (Routed(to=(2,)), [3]), (Routed(to=(REJECT,)), [2]), (Vanish(), [0]),
 ], ids=repr)  # fmt: skip

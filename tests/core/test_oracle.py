@@ -150,7 +150,7 @@ def test_a_limit_refuses_and_a_refusal_is_charged():
 
 
 def test_accounts_take_turns():
-    oracle, meter, _ = door(budget=Budget(accounts=2), services=(QueryBudget(rows=4),))
+    oracle, _meter, _ = door(budget=Budget(accounts=2), services=(QueryBudget(rows=4),))
     assert oracle.ask(X, rows=ROWS)[1].sum() == 0
     assert oracle.ask(X, rows=ROWS)[1].sum() == 4
     one, _, _ = door(budget=Budget(accounts=2), services=(QueryBudget(rows=4),))

@@ -7,8 +7,8 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from casemate.core import registry as room
-from casemate.core.attack import attack, attacks
 from casemate.core.adversary import Need
+from casemate.core.attack import attack, attacks
 from casemate.core.errors import UnknownName, UsageError
 from casemate.core.registry import Registry
 
@@ -64,7 +64,7 @@ def test_a_plugin_that_fails_fails_every_time_regression(monkeypatch):
     monkeypatch.setattr(room, "entry_points", lambda group: [point])
     monkeypatch.setattr(room, "_plugins_loaded", False)
     for _ in range(2):
-        with pytest.raises(UsageError, match="plugin 'bad'.*failed to import"):
+        with pytest.raises(UsageError, match=r"plugin 'bad'.*failed to import"):
             room.load_plugins()
 
 

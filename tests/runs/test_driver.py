@@ -104,7 +104,7 @@ def test_an_attack_that_never_yields_leaves_the_inputs():
     assert np.asarray(trace.x).tolist() == X.tolist() and not trace.believed.any()
 
 
-@pytest.mark.parametrize("rises, found", [([0, 1] + [1] * 18, False), (list(range(20)), True)])
+@pytest.mark.parametrize(("rises", "found"), [([0, 1] + [1] * 18, False), (list(range(20)), True)])
 def test_rows_still_improving_in_the_last_tenth_are_told(rises, found):
     def climb(oracle, case, *, rng):
         at = Rows.begin(case)

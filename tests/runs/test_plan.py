@@ -26,7 +26,7 @@ def test_shares_add_up_to_the_campaign(queries, rows, size):
     assert sum(share(queries, span, rows) for span in spans(rows, size)) == queries
 
 
-@pytest.mark.parametrize("budget, name, seconds", [("quick", "quick", None), ("standard", "standard", None), ("0.5", "quick", 30), ("5", "standard", 300)])
+@pytest.mark.parametrize(("budget", "name", "seconds"), [("quick", "quick", None), ("standard", "standard", None), ("0.5", "quick", 30), ("5", "standard", 300)])
 def test_profiles(budget, name, seconds):
     assert (profile(budget)[0].name, profile(budget)[1]) == (name, seconds)
 
@@ -129,7 +129,7 @@ def test_a_deadline_leaves_whole_cells_untested(toy):
     assert any("time ran out" in u["reason"] for u in result.untested)
 
 
-@pytest.mark.parametrize("more, message", [("rowz: {quick: 3}", "rowz"), ("evasion.pgd: {stepz: 3}", "stepz")])
+@pytest.mark.parametrize(("more", "message"), [("rowz: {quick: 3}", "rowz"), ("evasion.pgd: {stepz: 3}", "stepz")])
 def test_a_slip_in_the_wishes_is_named(toy, more, message):
     # A mapping with one key twice is refused by the reader: the wish of the toy itself goes.
     path = toy(more=more, can="query, see_label, see_score, read_binary")

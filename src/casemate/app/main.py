@@ -49,7 +49,7 @@ class _Lazy(click.Group):
 
 
 @click.group(cls=_Lazy, epilog=_EXITS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="casemate")
+@click.version_option(package_name="casemate", prog_name="casemate")
 def cli() -> None:
     """Who can attack the software with machine learning inside, what would it cost them, and what to do now.
 
@@ -62,7 +62,7 @@ def main() -> None:
     from ..core.errors import CasemateError
 
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="casemate", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         error.show()

