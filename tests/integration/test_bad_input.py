@@ -73,11 +73,16 @@ def test_a_model_that_is_not_there(run, changed, words):
         ("return inputs() * 255, np.arange(120) % 3", ["outside the domain"]),
         ("return None", ["target.data", "NoneType"]),
         ("return inputs()", ["target.data", "ndarray"]),
-        ("return inputs(), np.full(120, 2)", ["one class only (2)"]),
     ],
 )
 def test_data_that_cannot_be_attacked(run, changed, words):
     refused(run.assess(toy.SYSTEM.replace("bind:holdout", "bind:other"), toy.BIND + FACTORY.format(changed)), *words)
+
+
+def test_data_of_one_class_is_attacked_and_said(run):
+    system = toy.SYSTEM.replace("bind:holdout", "bind:other")
+    _, out, _ = run.assess(system, toy.BIND + FACTORY.format("return inputs(), np.full(120, 2)"))
+    assert "one class only (2)" in out
 
 
 @pytest.mark.parametrize(

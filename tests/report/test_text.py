@@ -33,7 +33,7 @@ def printed(renderable: object, width: int = 100) -> str:
 def test_the_summary_counts_and_names_three_findings() -> None:
     text = " ".join(printed(terminal.summary(cases.overlays())).split())
     assert "5 threats derived ✕ 1 broken ✓ 1 resisted ! 1 inconclusive ○ 1 untested ? 1 questions" in text
-    assert "high: customer, from internet, changes decisions of reader" in text
+    assert "high: cheques-device: customer, from internet, changes decisions of reader" in text
     assert "conflict: reader: the description says label" in text
     assert text.count("EV-04") == 0  # only the first three
 

@@ -41,7 +41,8 @@ class Budget:
         gradients_per_row: Rows differentiated on an own copy, for each attacked row.
         records: Training records the attacker can write.
         accounts: Accounts the attacker can open.
-        days: Length of the campaign on the endpoint's (virtual) clock.
+        days: Length of the campaign on the endpoint's (virtual) clock: how long the attacker waits for a limit to open
+            again. None: it does not wait, a refusal is final.
         seconds: Wall-clock limit on the attacker's compute. Breaks exactness, and is said.
     """
 
@@ -54,7 +55,8 @@ class Budget:
     seconds: float | None = None
 
     def __str__(self) -> str:
-        parts = [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) is not None]
+        stated = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) not in (None, f.default)]
+        parts = [f"{name}={value}" for name, value in stated]
         return ", ".join(parts) or "unlimited"
 
 

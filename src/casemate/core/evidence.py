@@ -18,7 +18,7 @@ from .errors import need
 class Verdict(StrEnum):
     """What one cell showed."""
 
-    BROKEN = "broken"  # the goal was met more often than without an attack
+    BROKEN = "broken"  # the goal was met; the baseline beside it says how often it is met without skill
     RESISTED = "resisted"  # not, within this budget, by a healthy attack
     INCONCLUSIVE = "inconclusive"  # not, but the attack was unhealthy: see the checks
     CERTIFIED = "certified"

@@ -95,7 +95,7 @@ class Assessment:
         system: The System as it was assessed (measured facts included).
         findings: Ranked: broken first by severity, then the rest.
         questions: Open questions, most consequential first: ``{field, text, threats}``.
-        conflicts: Where the target shows something else than the description says.
+        conflicts: What is at odds: the target shows something else than the description says, data of one class.
         untested: What was not tested and why: ``{what, reason}``.
         reproduce: The command that repeats it.
         versions: casemate and libraries, as far as they matter to the numbers.

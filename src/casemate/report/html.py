@@ -37,7 +37,7 @@ _AXES = {
 }
 
 _TERMS = {
-    "broken": "The attack reached its goal on the deployed decision, more often than without an attack.",
+    "broken": "The attack reached its goal on the deployed decision; the baseline beside it says how often that takes no skill.",
     "resisted": "A healthy attack by this adversary did not reach its goal within this budget. Another adversary or budget may.",
     "unclear": "The attack was unhealthy, failed, or is out of date. This is no evidence of resistance.",
     "untested": "The threat applies, but nothing was measured; the reason stands beside it.",

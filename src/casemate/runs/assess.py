@@ -19,7 +19,7 @@ from ..core.target import take, to_numpy
 from ..store.cells import Store
 from ..threats.derive import Derivation, derive
 from ..threats.load import load
-from .bench import Bench, deployed_services, open_bench
+from .bench import Bench, deployed_services, one_class, open_bench
 from .engine import Show, Work, run_cells
 from .findings import collect, evidence_of
 from .plan import Plan, plan, profile
@@ -66,7 +66,7 @@ def prepare(path: str | Path | System, *, budget: str = "standard", seed: int = 
     derivation = derive(system)
     names = sorted({t.target for t in derivation.threats} | {b.component for b in system.target})
     benches = {name: open_bench(system, name) for name in names}
-    conflicts: list[str] = []
+    conflicts = [f"{name}: {note}" for name, bench in benches.items() if (note := one_class(bench.data))]
     for name in names:
         if look:
             before = benches[name].system

@@ -221,9 +221,6 @@ def _usable(data: Holdout | None, within: Constraint | None, component: str) -> 
     """Say what is wrong with the bound data before anything is spent on it."""
     if data is None:
         return
-    y = np.asarray(to_numpy(data.y))
-    if len(y) > 1 and y.dtype.kind in "iub" and (y == y[0]).all():
-        raise BadInput(f"target.data of {component!r} has one class only ({y[0]}); give inputs of at least two")
     if within is not None:
         from .api import check_case
 
@@ -231,6 +228,14 @@ def _usable(data: Holdout | None, within: Constraint | None, component: str) -> 
             check_case(Evade(data.x, data.y, within=within))
         except BadInput as error:
             raise BadInput(f"target.data of {component!r}: {error}") from error
+
+
+def one_class(data: Holdout | None) -> str:
+    """What to say of data with a single class: worth attacking, but its rates speak of nothing else."""
+    y = np.zeros(0) if data is None else np.asarray(to_numpy(data.y))
+    if len(y) < 2 or y.dtype.kind not in "iub" or not (y == y[0]).all():
+        return ""
+    return f"target.data has one class only ({y[0]}): what is measured speaks of that class alone"
 
 
 def component_artifact(system: System, component: str, binding: Binding, load: _Loader) -> Path | None:

@@ -95,8 +95,8 @@ def _unbounded(attack: Any, case: Evade, setting: Setting, meter: Meter) -> dict
     free = replace(case, within=case.within.unbounded(), seek="any")  # type: ignore[attr-defined]
     own = Meter(case.row)
     budget = replace(setting.hands.budget, queries=None, accounts=1, days=None)
-    if budget.queries_per_row is None:
-        budget = replace(budget, queries_per_row=UNBOUNDED_QUERIES)
+    # Whether the attack works at all is the question here, not whether this adversary can pay for it.
+    budget = replace(budget, queries_per_row=max(UNBOUNDED_QUERIES, budget.queries_per_row or 0), gradients_per_row=None)
     endpoint = Endpoint(setting.target, tuple(s for s in setting.services if s.start is None))
     oracle = Oracle(endpoint, replace(setting.adversary, budget=budget), own, setting.known)
     drive = drive_dialogue if attack.info.scope == "dialogue" else drive_rows

@@ -135,7 +135,7 @@ def _second_faces(i: Inspection, found: Format, data: Data, where: str, deep: in
 
 
 def _does_something(result: Walk) -> bool:
-    """Magic numbers are opcodes too; they only matter if an unpickler would get as far as a global or an end, or if nobody can tell."""
+    """Magic numbers are opcodes too; they matter if an unpickler would get to a global or an end, or nobody can tell."""
     blind = any(finding.severity is Severity.CRITICAL for finding in result.findings)
     return bool(result.streams or result.globals or blind) or not result.certain
 

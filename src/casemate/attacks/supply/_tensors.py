@@ -33,7 +33,7 @@ def check_safetensors(data: Data, book: Notebook) -> None:
     try:
         header = json.loads(data[8 : 8 + length].decode("utf-8"), object_pairs_hook=_no_duplicates)
         if not isinstance(header, dict):
-            raise ValueError("the header is no object")  # noqa: TRY004  one kind of error for a bad header
+            raise ValueError("the header is no object")
         _check_tiling(header, len(data) - 8 - length)
     except (ValueError, RecursionError) as error:
         book.add(Severity.HIGH, 8, f"safetensors header: {error}", "two readers may see two different models")

@@ -162,7 +162,7 @@ def is_pickle(data: Data) -> bool:
     source = opened(data)
     try:
         for steps, (op, _, _) in enumerate(pickletools.genops(source), 1):
-            if op.name in active or op.name == "STOP" and steps > 1 or steps > 1000:
+            if op.name in active or (op.name == "STOP" and steps > 1) or steps > 1000:
                 return True
             ahead = source.tell()
     except Exception:  # noqa: BLE001  genops raises many types on what is no pickle

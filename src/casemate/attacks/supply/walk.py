@@ -47,7 +47,8 @@ class Loader(StrEnum):
 class Walk:
     """What was seen. ``broken`` is where and why the stream could not be followed to its end.
 
-    ``certain`` means that no unpickler gets further either. ``spans`` are the opcode bytes without array payloads; ``end`` the first byte that belongs to no complete stream.
+    ``certain`` means that no unpickler gets further either. ``spans`` are the opcode bytes without array payloads; ``end``
+    the first byte that belongs to no complete stream.
     """
 
     findings: tuple[Finding, ...]
