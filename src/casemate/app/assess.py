@@ -101,8 +101,26 @@ def hosts(ready: Any) -> dict[str, int]:
         remote = binding is not None and bool(binding.url)
         host = str(binding.url).split("/")[2] if binding is not None and remote else "in process"
         # To a host everything counts that is sent there, the judge's and the health checks' rows too.
-        found[host] = found.get(host, 0) + (plan.sent if remote else plan.queries)
+        sent = plan.sent if remote else plan.queries
+        if binding is not None and remote and binding.query_cap is not None:
+            sent = min(sent, binding.query_cap)
+        found[host] = found.get(host, 0) + sent
     return found
+
+
+def paced(ready: Any) -> list[str]:
+    """What the cap and the pace of each URL mean for this plan."""
+    lines = []
+    for name, plan in ready.plans.items():
+        binding = ready.system.binding(name)
+        if binding is None or not binding.url:
+            continue
+        seconds = min(plan.sent, binding.query_cap) / binding.pace_per_s
+        lines.append(f"  {name}: at {binding.pace_per_s:g} rows a second that takes up to {seconds:,.0f} s")
+        if plan.sent > binding.query_cap:
+            more = f"the plan could send {plan.sent:,} rows, the cap is {binding.query_cap:,}"
+            lines.append(f"  {name}: {more}; what it cuts off becomes an error: raise query_cap, or lower rows in target.attacks")
+    return lines
 
 
 def price(ready: Any) -> float | None:
@@ -119,6 +137,7 @@ def _plan_text(ready: Any) -> str:
     lines += [f"  {c['cell']}: up to {c['calls']:,.0f} rows, {c['queries']:,} of them deployed queries" for c in data["cells"]]
     lines += [f"  not tested: {u['threat']} by {u['attack']}: {u['reason']}" for u in data["untested"]]
     lines += [f"  queries to {host}: at most {n:,}" for host, n in data["queries_by_host"].items()]
+    lines += paced(ready)
     lines.append(f"  expected: at most {data['expected_seconds']:,.0f} s on one worker (model rows times their measured cost)")
     if data["price"] is not None:
         lines.append(f"  price of the queries: {data['price']:,.2f} {ready.system.prices.currency or ''}".rstrip())

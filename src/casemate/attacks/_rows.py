@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..core.case import Evade
 from ..core.errors import BadInput
+from ..core.goal import reached
 from ..core.random import Draw, RowRandom
 from ..core.target import Response
 
@@ -76,7 +77,7 @@ class Rows:
     def see(self, case: Evade, response: Response, loss: Tensor | None = None, at: Tensor | None = None) -> Rows:
         """Take in what was answered at `at` (by default `x`): the best is the broken first, then the larger loss."""
         here = self.x if at is None else at
-        met = torch.as_tensor(np.asarray(case.goal.met(response.label, self._truth(response))), device=self.x.device).bool()
+        met = torch.as_tensor(reached(case.goal, response.label, self.y), device=self.x.device)
         if loss is None:
             loss = self.margin(case, response)
         loss = torch.as_tensor(loss, dtype=self.loss.dtype, device=self.x.device)
@@ -94,11 +95,8 @@ class Rows:
         """The goal's own loss on the finest scores shown; zero or one where only labels are."""
         shown = response.logits if response.logits is not None else response.scores
         if shown is None:
-            return torch.as_tensor(np.asarray(case.goal.met(response.label, self._truth(response))), dtype=self.loss.dtype)
+            return torch.as_tensor(reached(case.goal, response.label, self.y), dtype=self.loss.dtype)
         return torch.as_tensor(case.goal.loss(shown, self.y if isinstance(shown, Tensor) else self.y.cpu().numpy()))
-
-    def _truth(self, response: Response) -> Any:
-        return self.y if isinstance(response.label, Tensor) else self.y.cpu().numpy()
 
     def uniform(self, rng: RowRandom, draw: Draw) -> Tensor:
         """Uniform on (0, 1) in the shape of `x`, from each row's own stream."""

@@ -69,7 +69,12 @@ class Evade:
         # Lists of numbers are arrays that were not told so; lists of strings and bytes are inputs of their own kind.
         if isinstance(self.x, list | tuple) and len(self.x) and not isinstance(self.x[0], str | bytes):
             object.__setattr__(self, "x", np.asarray([to_numpy(x) for x in self.x]))
+        for part in ("met", "loss"):
+            if not callable(getattr(self.goal, part, None)):
+                raise BadInput(f"goal={self.goal!r} has no {part}; a goal has met(decision, y) and loss(logits, y)")
         y = np.asarray(to_numpy(self.y))
+        if y.dtype.kind in "OUS":
+            raise BadInput("y holds words; give indices of classes (of an estimator: target.model.label(y))")
         object.__setattr__(self, "y", y.astype(np.int64) if y.dtype.kind in "iub" else y)
         if self.y.shape != (count(self.x),):
             raise BadInput(f"x has {count(self.x)} rows and y has shape {self.y.shape}; give one label for each input")

@@ -57,6 +57,10 @@ class Ball:
     def __post_init__(self) -> None:
         if self.norm not in ("linf", "l2", "l1"):
             raise BadInput(f"norm={self.norm!r} is not a norm known here; allowed: 'linf', 'l2', 'l1'")
+        for name in ("radius", "low", "high"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+                raise BadInput(f"{name}={value!r} is not a number; give it in input units")
         if not self.radius >= 0:
             raise BadInput(f"radius={self.radius!r} is not allowed; it must be at least 0, in input units")
         if not self.low < self.high:

@@ -10,7 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .target import REJECT
+import numpy as np
+
+from .errors import BadInput
+from .target import REJECT, to_numpy
 
 Array = Any
 Loss = Callable[[Array, Array], Array]  # (logits (n, k), y (n,)) -> (n,), larger is better for the attacker
@@ -37,13 +40,27 @@ def _best_other(logits: Array, y: Array) -> tuple[Array, Array]:
         index = index.long()
         own = logits.gather(1, index)[:, 0]
         return own, logits.scatter(1, index, float("-inf")).max(1).values
-    import numpy as np
-
     index = np.asarray(index, dtype=np.int64)
     own = np.take_along_axis(logits, index, 1)[:, 0]
     others = np.array(logits, dtype=float)
     np.put_along_axis(others, index, -np.inf, 1)
     return own, others.max(1)
+
+
+def reached(goal: Goal, decision: Array, y: Array) -> Any:
+    """`goal.met` on numpy arrays, checked: ``(n,)`` booleans. Attacks, driver and judge all ask here.
+
+    Raises:
+        BadInput: The goal answers something else, as one of the user's own may.
+    """
+    decision, y = to_numpy(decision), to_numpy(y)
+    met = np.asarray(goal.met(decision, y))
+    if met.shape != np.shape(decision) or met.dtype != bool:
+        raise BadInput(
+            f"{goal!r}.met gave {met.dtype} of shape {met.shape} for {len(decision)} decisions; "
+            "give one boolean for each row, by arithmetic on the arrays it gets"
+        )
+    return met
 
 
 def _negative(answer: Array) -> Array:

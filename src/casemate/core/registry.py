@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
-from .errors import UnknownName, UsageError
+from .errors import MissingExtra, UnknownName, UsageError
+
+# Libraries that only some definitions need, and the extra that brings each.
+_OPTIONAL = {"torch": "torch", "sklearn": "sklearn", "pandas": "sklearn"}
 
 T = TypeVar("T")
 _plugins_loaded = False
@@ -43,6 +46,7 @@ class Registry(Generic[T]):
         self.kind, self._room = kind, room
         self._items: dict[str, T] = {}
         self._aka: dict[str, str] = {}
+        self._absent: dict[str, str] = {}  # built-in definitions whose optional library is not installed
 
     def add(self, id: str, item: T, aka: tuple[str, ...] = ()) -> None:
         """Register. The same definition may be imported twice; two definitions of one id are an error."""
@@ -60,13 +64,20 @@ class Registry(Generic[T]):
         """Import the built-in room and all plugins."""
         module = importlib.import_module(self._room)
         for name in getattr(module, "MODULES", ()):
-            importlib.import_module(f"{self._room}.{name}")
+            try:
+                importlib.import_module(f"{self._room}.{name}")
+            except ModuleNotFoundError as error:
+                if error.name not in _OPTIONAL:
+                    raise
+                self._absent[name] = error.name
         load_plugins()
 
     def get(self, id: str) -> T:
         """The definition with this id or literature name."""
         self.load()
         found = self._items.get(id, self._items.get(self._aka.get(id.lower(), id)))
+        if found is None and id in self._absent:
+            raise MissingExtra(self._absent[id], _OPTIONAL[self._absent[id]], f"{self.kind} {id}")
         if found is None:
             raise UnknownName(self.kind, id, self._items)
         return found

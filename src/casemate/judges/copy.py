@@ -54,7 +54,7 @@ def judge(
     if not numeric and len(y) == n:
         extra |= {"target_accuracy": float((label == y).mean()), "copy_accuracy": float(_agree(own, y, 0.0).mean())}
     return Opinion(
-        measure=MEASURE, rate=rate, interval=interval, n=n, broken=broken,
+        measure=MEASURE, rate=rate, interval=interval, n=n, broken=broken, line=enough,
         why=(f"agreement {rate:.3f} {interval}; a copy counts from {enough:g} and above the {baseline.name}",),
         baseline=baseline, checks=_checks(error, last), queries=first if broken else None,
         curves={"agreement": curve}, extra=extra,

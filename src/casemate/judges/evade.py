@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.case import Evade
+from ..core.goal import reached
 from ..core.oracle import Endpoint, Meter
 from ..core.target import REJECT, count, take, to_numpy
 
@@ -55,7 +56,7 @@ def right_at_start(case: Evade, endpoint: Endpoint, meter: Meter) -> tuple[NDArr
     """Rows whose unchanged input does not meet the goal and is decided at all, and what each is decided."""
     labels = decide(endpoint, case.x, case.row, meter)
     y = to_numpy(case.y)
-    met = most(np.stack([np.asarray(case.goal.met(label, y)) for label in labels]))
+    met = most(np.stack([reached(case.goal, label, y) for label in labels]))
     # A regression has no reject: -1.0 is a number like any other.
     rejected = most(labels == REJECT) if labels.dtype.kind in "iu" else np.zeros(len(y), bool)
     # Under `Becomes` a row already decided otherwise than the truth is still attackable; under the others it is not.
@@ -70,7 +71,7 @@ def judge(case: Evade, claim: Any, endpoint: Endpoint, meter: Meter) -> Judged:
     distance = np.where(inside, case.within.measure(changed, origin), np.inf)
     labels = _submit(case, claim, inside, endpoint, meter)
     y = to_numpy(case.y)
-    met = most(np.stack([np.asarray(case.goal.met(label, y)) for label in labels])) & inside
+    met = most(np.stack([reached(case.goal, label, y) for label in labels])) & inside
     return Judged(inside=inside, met=met, distance=distance, label=labels[0])
 
 

@@ -17,6 +17,7 @@ from .opinion import Opinion, Points, column, failed
 from .statistics import clopper_pearson, least_fpr
 
 MEASURE = "membership advantage"
+LINE = 0.1  # an advantage that matters: one guess in ten better than chance
 LOW_RATES = (0.01, 0.001)  # false-positive rates at which a leak of single people shows
 
 
@@ -45,7 +46,7 @@ def judge(case: Infer, claim: Guesses | None, queries: int) -> Opinion:
     }  # fmt: skip
     extra |= {f"tpr_at_{fpr:g}_fpr": tpr_at(score, truth, fpr) for fpr in LOW_RATES}
     return Opinion(
-        measure=MEASURE, rate=rate, interval=interval, n=n, broken=interval.low > 0,
+        measure=MEASURE, rate=rate, interval=interval, n=n, broken=interval.low > 0, line=LINE,
         why=(f"the interval {interval} of the advantage lies {'above' if interval.low > 0 else 'not above'} 0",),
         baseline=Baseline("prior guess", 0.0), checks=(_alike(case, truth),),
         queries=float(queries) if interval.low > 0 else None,

@@ -21,6 +21,7 @@ class Opinion:
     Args:
         measure, rate, interval, n: What was measured, its value, its interval, over how many.
         broken: Whether that counts as a break, by the rule in `why`.
+        line: The value that would matter. What is not broken, but whose interval reaches the line, is not decided.
         why: Sentences for the report.
         checks: Health checks of the family's own.
         queries: What the break cost in deployed queries; None where it was not shown.
@@ -34,6 +35,7 @@ class Opinion:
     n: int
     broken: bool
     interval: Interval | None = None
+    line: float | None = None
     why: tuple[str, ...] = ()
     baseline: Baseline | None = None
     checks: tuple[Check, ...] = ()

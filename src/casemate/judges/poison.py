@@ -53,7 +53,7 @@ def judge(
     baseline = _chance(case, clean, most, seed) if skilled else Baseline("seed-to-seed variation", spread)
     first = next((m for m in marks if wrong[m].mean() - clean.mean() >= asked), None)
     return Opinion(
-        measure=MEASURE, rate=rate, interval=interval, n=n, broken=broken, baseline=baseline,
+        measure=MEASURE, rate=rate, interval=interval, n=n, broken=broken, line=tolerance, baseline=baseline,
         why=(f"error rises by {rate:.3f} {interval} with {most} of {size} records; {asked:.3f} is asked",),
         queries=0.0 if broken else None, records=first if broken else None, checks=_checks(case, clean, deployed),
         curves={"test error": [_point(m / size, wrong[m], seed) for m in wrong]},

@@ -89,13 +89,13 @@ def worst(statuses: Iterable[Status]) -> str:
 
 
 def tally(findings: Iterable[Finding]) -> dict[str, int]:
-    """Counts by bucket; `derived` is their sum, so what does not apply is not in it."""
+    """Counts by bucket; `derived` are the threats that fired: neither what waits for a fact nor what does not apply is in it."""
     counts = dict.fromkeys(("derived", *BUCKETS.values()), 0)
     for finding in findings:
         bucket = BUCKETS.get(LOOKS[finding.status].tone)
         if bucket:
             counts[bucket] += 1
-            counts["derived"] += 1
+            counts["derived"] += finding.status is not Status.QUESTION
     return counts
 
 

@@ -61,7 +61,7 @@ def run(
     """
     from ..targets.wrap import wrap
 
-    chosen = attacks.get(attack)() if isinstance(attack, str) else attack
+    chosen = attacks.get(attack)() if isinstance(attack, str) else attack() if isinstance(attack, type) else attack
     adversary = adversary or researcher()
     adversary = replace(adversary, budget=budget) if budget else adversary
     check_granted(chosen, adversary)

@@ -16,6 +16,7 @@ from ..core.attack import Answer, Ask, Claim
 from ..core.case import Evade
 from ..core.errors import BudgetSpent, RunError
 from ..core.errors import Refused as RefusedError
+from ..core.goal import reached
 from ..core.oracle import Oracle
 from ..core.random import RowRandom
 from ..core.target import count, take, to_numpy
@@ -259,7 +260,7 @@ def _answer(pack: list[_Talk], oracle: Oracle, case: Evade) -> None:
             talk.step(RefusedError(f"{int(refused[part].sum())} of {talk.size} rows refused"))
             continue
         own = label[seat[part]]
-        met = np.asarray(case.goal.met(own, to_numpy(talk.case.y)))
+        met = reached(case.goal, own, talk.case.y)
         left = min(float(oracle.left(np.array([talk.row]))[0]), oracle.affordable)
         talk.step(Answer(own, None if scores is None else scores[seat[part]], met, left))
 

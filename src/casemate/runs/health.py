@@ -17,6 +17,7 @@ from ..core.case import Evade
 from ..core.constraint import Ball
 from ..core.errors import CasemateError
 from ..core.evidence import Check
+from ..core.goal import reached
 from ..core.oracle import Endpoint, Meter, Oracle
 from ..core.random import RowRandom
 from ..core.target import to_numpy
@@ -108,7 +109,7 @@ def _unbounded(attack: Any, case: Evade, setting: Setting, meter: Meter) -> dict
         asked = sum(own.total[kind] for kind in ("queries", "local", "gradients")) - own.total["refused"]
         meter.count("health", asked)
     y = to_numpy(case.y)
-    met = np.asarray(case.goal.met(to_numpy(endpoint.decide(trace.x, case.row, 3).label), y))
+    met = reached(case.goal, endpoint.decide(trace.x, case.row, 3).label, y)
     meter.count("health", len(case))
     # One draw of a random target is one vote; asking for all rows would punish randomness twice.
     return {"unbounded_rows": len(case), "unbounded_broken": int(met.sum())}

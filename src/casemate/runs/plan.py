@@ -15,6 +15,7 @@ from typing import Any
 
 from ..core.adversary import Adversary, Need
 from ..core.attack import attacks, parameters
+from ..core.case import Poison
 from ..core.constraint import Ball
 from ..core.errors import UsageError
 from ..core.identity import hash_file, hash_of
@@ -161,6 +162,7 @@ def _own(bench: Bench, chosen: Profile) -> Profile:
     fields: dict[str, Any] = {}
     for key, value in bench.options.items():
         if "." in key:
+            attacks.get(key)  # a slip in an id is named here, before it silently changes nothing
             params.setdefault(key, {}).update({name: pick(v) for name, v in dict(value).items()})
         elif key in Profile.__slots__:
             fields[key] = pick(value)
@@ -277,15 +279,16 @@ def _cell(
 ) -> Cell:  # fmt: skip
     info, params = attack.info, parameters(attack)
     group = f"{bench.component}/{info.id}/{adversary.name}" + (f"/x{scale:g}" if scale != 1 else "")
-    each = _calls(attack, adversary)
     size = max(1, span[1] - span[0])
+    each = _calls(attack, adversary) if info.case == "evade" else float(_asks(attack, bench, chosen, adversary))
     sizes = {name: getattr(chosen, name) for name in ("seeds", "members", "flood", "asks")}
     wide = sizes if info.case != "evade" else {}
-    checks = _checks(bench, attack, each, size, scale) if info.case == "evade" else 0
+    checks = _checks(bench, attack, each, size, scale) if info.case == "evade" else _judged(bench, info.case, chosen)
+    asked = int(min(each, _cap(adversary)) * size) if info.case == "evade" else int(each)
     return Cell(
         key=None, label=f"{group}/{span[0]}-{span[1]}", component=bench.component, attack=info.id,
         params=params | wide, adversary=adversary, case=info.case, rows=span, scale=scale, seed=seed,
-        calls=each * size + checks, queries=0 if Need.ARTIFACT in adversary.may else int(min(each, _cap(adversary)) * size),
+        calls=each * size + checks, queries=0 if Need.ARTIFACT in adversary.may else asked,
         threats=(), group=group, checks=checks,
     )  # fmt: skip
 
@@ -306,9 +309,24 @@ def _checks(bench: Bench, attack: Any, each: float, size: int, scale: float) -> 
 
 def _calls(attack: Any, adversary: Adversary) -> float:
     """Model rows per attacked row, at most, from the parameters alone."""
-    if attack.info.static_cost is not None:
-        return float(attack.info.static_cost(attack))
-    return float(_cap(adversary)) if attack.info.case == "evade" else 1000.0
+    return float(_cap(adversary) if attack.info.static_cost is None else attack.info.static_cost(attack))
+
+
+def _asks(attack: Any, bench: Bench, chosen: Profile, adversary: Adversary) -> int:
+    """Rows that an attack on the whole set asks, at most."""
+    rows = {
+        "copy": chosen.asks, "stall": chosen.flood, "infer": 2 * chosen.members + getattr(attack, "reference", 0),
+    }.get(attack.info.case, 0)  # fmt: skip
+    budget = adversary.budget.queries
+    return rows if budget is None else min(rows, budget)
+
+
+def _judged(bench: Bench, case: str, chosen: Profile) -> int:
+    """Rows that the judge of a set asks: its own held-out data, and for poisoning again after every training."""
+    size = 0 if bench.data is None else count(bench.data.x)
+    fractions: tuple[float, ...] = Poison.__dataclass_fields__["fractions"].default  # type: ignore[assignment]
+    trainings = chosen.seeds * (1 + 2 * len(fractions))
+    return {"copy": size, "poison": size * trainings}.get(case, 0)
 
 
 def _cap(adversary: Adversary) -> float:

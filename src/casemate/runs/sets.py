@@ -229,6 +229,9 @@ def _verdict(opinion: Opinion, health: tuple[Check, ...]) -> tuple[Verdict, tupl
         return Verdict.BROKEN, (*opinion.why, *beside, *sick)
     if opinion.n == 0 or sick:
         return Verdict.INCONCLUSIVE, (*opinion.why, *sick)
+    if opinion.line is not None and opinion.interval is not None and opinion.interval.high >= opinion.line:
+        undecided = f"{opinion.n} samples cannot exclude {opinion.line:g}: the interval is {opinion.interval}"
+        return Verdict.INCONCLUSIVE, (*opinion.why, undecided)
     return Verdict.RESISTED, opinion.why
 
 
