@@ -97,10 +97,14 @@ def test_a_host_is_told_all_that_is_sent_to_it_regression(cli, tmp_path):
     ready = prepare("system.yaml", budget="quick")
     from dataclasses import replace
 
-    binding = replace(ready.system.target[0], factory=None, url="http://h:1/x", query_cap=9, pace_per_s=1.0, protocol="json")
-    remote = replace(ready, system=replace(ready.system, target=(binding,)))
+    def remote(cap):
+        binding = replace(ready.system.target[0], factory=None, url="http://h:1/x", query_cap=cap, pace_per_s=1.0, protocol="json")
+        return replace(ready, system=replace(ready.system, target=(binding,)))
+
     plan = ready.plans["api"]
-    assert hosts(ready) == {"in process": plan.queries} and hosts(remote) == {"h:1": plan.sent} and plan.sent > plan.queries
+    assert hosts(ready) == {"in process": plan.queries} and plan.sent > plan.queries
+    assert hosts(remote(plan.sent + 1)) == {"h:1": plan.sent}
+    assert hosts(remote(9)) == {"h:1": 9}  # no more than the cap is ever sent
 
 
 def test_threats_harden_and_lists(cli):
@@ -161,3 +165,69 @@ def test_an_interruption_is_told(cli, monkeypatch):
 def test_the_installed_command_runs():
     done = subprocess.run([sys.executable, "-c", "from casemate.app.main import main; main()", "--version"], capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0 and "casemate" in done.stdout
+
+
+EVIL = "\x1b]0;owned\x07\x1b[31mred\x9b1m"
+
+
+def test_no_name_steers_the_terminal_regression(cli, tmp_path):
+    import zipfile
+
+    (tmp_path / "evil.yaml").write_text(YAML.replace("name: rule", f"name: {json.dumps(EVIL)}"), encoding="utf-8")
+    with zipfile.ZipFile("m.zip", "w") as file:
+        file.writestr(f"{EVIL}.txt", "cos\nsystem\n(S'true'\ntR.")
+    for args in (
+        ("threats", "evil.yaml"), ("assess", "evil.yaml", "--budget", "quick"), ("assess", "evil.yaml", "--plan"), ("report",), ("scan", "m.zip"),
+        (EVIL,), ("scan", f"--{EVIL}"), ("scan", EVIL), ("attacks", EVIL),
+    ):  # fmt: skip
+        _, out, err = cli(*args)
+        assert not set("\x1b\x07\x9b") & set(out + err) and "\\x1b" in out + err, args
+
+
+def test_an_exception_of_the_target_does_not_steer_the_terminal_regression(cli, tmp_path):
+    (tmp_path / "bind.py").write_text(BIND.replace("    return cm.wrap", f"    raise ValueError({EVIL!r})\n    return cm.wrap"))
+    code, out, err = cli("assess", "system.yaml")
+    assert code == 2 and "\\x1b" in err and "\x1b" not in out + err
+
+
+def test_printable_keeps_lines_and_words():
+    from casemate.app.echo import printable
+
+    assert printable("a\n\tb é ✕") == "a\n\tb é ✕" and printable("a\rb\u202ec") == "a\\x0db\\u{202e}c"
+
+
+def test_a_parameter_of_the_wrong_type_is_named_regression(cli, tmp_path):
+    (tmp_path / "system.yaml").write_text(YAML.replace("steps: 2", "steps: x"))
+    code, _, err = cli("assess", "system.yaml")
+    assert code == 2 and "evasion.hopskipjump: steps='x' does not fit; give int" in err and "internal" not in err
+    (tmp_path / "system.yaml").write_text(YAML.replace("{quick: 10}", "{quick: many, standard: many}"))
+    assert "rows='many' does not fit" in cli("assess", "system.yaml")[2]
+
+
+def test_a_report_for_another_budget_says_what_the_store_holds_regression(cli):
+    cli("assess", "system.yaml", "--budget", "quick", "--seed", "3")
+    code, out, err = cli("report", "system.yaml")
+    assert code == 2 and not out
+    assert "the store holds nothing for --budget standard --seed 0; it holds --budget quick --seed 3" in err
+    assert cli("report", "system.yaml", "--budget", "quick", "--seed", "3")[0] in (0, 1, 2)
+
+
+def test_a_file_that_cannot_be_written_is_said_as_such_regression(cli):
+    code, _, err = cli("init", "nowhere/new.yaml", "--defaults")
+    assert code == 2 and "cannot be written" in err and "measured" not in err
+
+
+def test_an_unknown_verb_is_met_with_the_nearest_regression(cli, tmp_path):
+    (tmp_path / "system.yaml").write_text(YAML.replace("[query, see_label]", "[qery, see_label]"))
+    code, _, err = cli("threats", "system.yaml")
+    assert code == 2 and "(did you mean query?)" in err
+
+
+def test_a_description_of_two_components_without_a_target_is_reported_regression(cli, tmp_path):
+    text = YAML.replace("components:\n", "components:\n  - {id: log, kind: log_store, zone: inside}\n")
+    start, end = text.index("  target:"), text.index("zones:")
+    (tmp_path / "system.yaml").write_text(text[:start] + text[end:])
+    code, out, err = cli("assess", "system.yaml", "--quiet", "--json")
+    assert code == 2 and err == ""
+    untested = [f for f in json.loads(out)["assessments"][0]["findings"] if f["status"] == "untested"]
+    assert untested and {f["reason"] for f in untested} == {"no system.target is bound"}

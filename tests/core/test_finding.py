@@ -63,7 +63,7 @@ def test_code_below_the_folder_counts_and_what_is_hidden_does_not_regression(tmp
     before = hash_code(tmp_path)
     (tmp_path / ".cache").mkdir()
     (tmp_path / ".cache" / "x.py").write_text("c = 1")
-    (tmp_path / "notes.txt").write_text("d")
+    (tmp_path / "notes.md").write_text("d")
     assert hash_code(tmp_path) == before
     (tmp_path / "pack" / "inner.py").write_text("b = 2")
     assert hash_code(tmp_path) != before

@@ -28,7 +28,7 @@ GOOD = f"""
 guard: 1
 app: server:app
 account: {{header: X-Key, keys: ["{key("alice")}"], unknown: refuse, salt_env: GUARD_SALT}}
-schema: {{kind: v2, keep: [id]}}
+schema: {{kind: v2, row_shape: [2], keep: [id]}}
 paths: {{model: ["/v2/models/*/infer"], open: [/v2/health/live]}}
 limits: {{body: 4096, seconds: 2}}
 on_fault: closed
@@ -133,7 +133,9 @@ def test_applications_are_found_beside_the_policy(write, tmp_path):
 
 def test_events_go_to_a_stream_and_to_a_logger(caplog):
     stream = io.StringIO()
-    host = Policy.of({"guard": 1, "controls": [{"use": "service.query_budget", "params": {"rows": 1}}]})
+    host = Policy.of(
+        {"guard": 1, "schema": {"row_shape": [2]}, "controls": [{"use": "service.query_budget", "params": {"rows": 1}}]}
+    )
     call(host.wrap(App(), sink=to_stream(stream)))
     assert json.loads(stream.getvalue())["action"] == "admit"
     with caplog.at_level(logging.INFO, logger="casemate.guard"):

@@ -179,4 +179,4 @@ def test_money_only_where_prices_are_stated() -> None:
     priced = cases.finding("EV-02@reader#customer", "Evasion", cases.made(), cost=Cost(80.0, 1000.0, 5, 3.0, money=12.5))
     text = Page(html.render([cases.assessment("shop", findings=(priced,))])).text
     assert "12.50" in text
-    assert "5 accounts, 3 days" in text
+    assert "80 queries over 3 days, 5 accounts" in text

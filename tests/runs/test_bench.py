@@ -80,3 +80,36 @@ def test_a_target_that_hangs_is_cut_regression():
         Watched(cm.wrap(hangs, classes=2), 0.05).respond(np.zeros((2, 1)))
     once = watched(cm.wrap(hangs, classes=2))
     assert watched(once) is once
+
+
+def test_a_target_that_hangs_before_the_run_is_cut_regression(toy, monkeypatch):
+    import casemate.runs.watched as module
+
+    path = toy()
+    bind = path.parent / "bind.py"
+    bind.write_text(bind.read_text() + "\nHOLDOUT = holdout()\ndef holdout(): return HOLDOUT\ndef target():\n    import time\n"
+                    "    return cm.wrap(lambda x: time.sleep(60), classes=3, version='1')\n")  # fmt: skip
+    monkeypatch.setattr(module, "PATIENCE", 0.3)
+    with pytest.raises(CasemateError, match="hangs: no answer within"):
+        prepare(path, budget="quick")
+
+
+REMOTE = "url: 'http://127.0.0.1:1/p', protocol: json, query_cap: 5, pace_per_s: 1, shape: {label_path: label, "
+
+
+def remote(toy, shape):
+    path = toy()
+    path.write_text(path.read_text().replace("factory: bind:target", (REMOTE + shape + "}").replace(", ", "\n      ", 3).replace(", shape", "\n      shape")))
+    return path
+
+
+@pytest.mark.parametrize("shape", ["count_file: /tmp/x", "clock: 1", "sleep: 1", "url: 'http://other/'", "label_pth: x"])
+def test_a_description_sets_only_the_shape_of_a_url_regression(toy, shape):
+    with pytest.raises(CasemateError, match=r"target.shape.\w+ of 'reader' cannot be set in a description"):
+        prepare(remote(toy, shape), budget="quick", look=False)
+
+
+def test_a_certificate_that_is_not_checked_is_a_loud_conflict_regression(toy):
+    assert not prepare(remote(toy, "max_batch: 4"), budget="quick", look=False).conflicts
+    (note,) = prepare(remote(toy, "verify: false"), budget="quick", look=False).conflicts
+    assert note.startswith("reader: CONFLICT: shape.verify is false")

@@ -21,6 +21,7 @@ def evidence(verdict=Verdict.BROKEN, queries=5.0, attack="evasion.square", broke
 
 
 class Threat:
+    target = "a"
     id, tests = "EV-1@a", ("evasion.square",)
 
 

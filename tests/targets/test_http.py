@@ -439,3 +439,11 @@ def test_identity_needs_a_version(server: Any) -> None:
     assert one.fingerprint() == json_target(server, version="2026-01").fingerprint()
     assert one.fingerprint() != json_target(server, version="2026-02").fingerprint()
     assert server.requests == []
+
+
+def test_a_cap_that_ends_the_judge_is_told_with_what_it_needs_regression(server: Any) -> None:
+    import casemate as cm
+
+    case = cm.Evade(x(12), np.zeros(12, int), within=cm.Ball("linf", 0.1, low=-9.0, high=9.0))
+    with pytest.raises(cm.RunError, match=r"the judge could not finish: \d+ more rows would exceed the query cap of 20.*raise query_cap"):
+        cm.run("evasion.noise", json_target(server, query_cap=20), case, seed=0)

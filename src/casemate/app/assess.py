@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from .echo import echo
 from .show import descriptions, exit_code, progress
 
 
@@ -40,7 +41,7 @@ def assess(
     budget = _shared(budget, len(found))
     if only_plan:
         plans = [prepare(path, budget=budget, seed=seed, look=False) for path in found]
-        click.echo(json.dumps([_plan_dict(p) for p in plans], indent=2) if as_json else "\n\n".join(map(_plan_text, plans)))
+        echo(json.dumps([_plan_dict(p) for p in plans], indent=2) if as_json else "\n\n".join(map(_plan_text, plans)))
         return 0
     database = Store(store)
     done = []
@@ -70,14 +71,14 @@ def _write(done: list[Any], folder: Path, personal: bool, rows_format: str | Non
     if as_json:
         from ..report.as_json import render
 
-        click.echo(render(done, show_personal=personal), nl=False)
+        echo(render(done, show_personal=personal), nl=False)
         return
     from rich.console import Console
 
     from ..report.terminal import summary
 
     Console().print(summary(done))
-    click.echo(f"\nReport: {files['html'].resolve()}")
+    echo(f"\nReport: {files['html'].resolve()}")
 
 
 def _plan_dict(ready: Any) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from .echo import echo
+
 
 @click.group()
 def guard() -> None:
@@ -41,5 +43,5 @@ def replay(policy: Path, log: Any, as_json: bool) -> int:
     from ..guard.replay import replay as run
 
     found = plain(run(Policy.read(policy).controls, read(iter(log), getattr(log, "name", "events"))))
-    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(f"{key}: {value}" for key, value in found.items()))
+    echo(json.dumps(found, indent=2) if as_json else "\n".join(f"{key}: {value}" for key, value in found.items()))
     return 0

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .echo import echo
 from .show import exit_code, progress
 
 
@@ -39,32 +40,60 @@ def harden(
         result = run(path, only=only, trains=train, store=store, workers=workers, seed=seed, budget=budget, show=show)
     files = write([result], Path(out), show_personal=show_personal)
     if as_json:
-        click.echo(render([result], show_personal=show_personal), nl=False)
+        echo(render([result], show_personal=show_personal), nl=False)
     else:
-        click.echo(table(result))
-        click.echo(f"\nReport: {files['html'].resolve()}")
+        echo(table(result))
+        echo(f"\nReport: {files['html'].resolve()}")
     return exit_code([result])
 
 
 def table(result: Any) -> str:
-    """Before and after, one block for each control."""
-    if not result.hardening:
-        return f"{result.name}: nothing was broken that a known control answers; nothing to try"
-    lines = [f"{result.name}: what each control changes, measured by attacks that know it"]
-    for row in result.hardening:
-        lines.append(f"\n  {row['control']} at {row['component']}")
-        if row["note"]:
-            lines.append(f"    {row['note']}")
-            continue
-        lines.append(f"    cheapest break: {row['cost_before'] or 'none'} -> {row['cost_after'] or 'none'}")
-        lines += [
-            f"    {c['threat']}: {c['before']} ({c['cost_before'] or '-'}) -> {c['after']} ({c['cost_after'] or '-'})"
-            for c in row["changes"]
-        ]
-        if row.get("accuracy_before") is not None:
-            lines.append(
-                f"    clean accuracy {row['accuracy_before']:.3f} -> {row['accuracy_after']:.3f}, "
-                f"rejected {row['rejected_before']:.3f} -> {row['rejected_after']:.3f}, "
-                f"latency {row['latency_ms_before']:.2f} -> {row['latency_ms_after']:.2f} ms a row"
-            )
+    """Before and after, one block for each control; then what was not tried, and why."""
+    tried = [row for row in result.hardening if not row["note"].startswith(_LEFT)]
+    if not any(finding.evidence for finding in result.findings):
+        lines = [f"{result.name}: nothing was attacked, so no control can be measured{_why(result)}"]
+    elif tried:
+        lines = [f"{result.name}: what each control changes, measured by attacks that know it"]
+    else:
+        lines = [f"{result.name}: nothing was broken that a known control answers and that can be applied here"]
+    for row in tried:
+        lines += _block(row)
+    left = [row for row in result.hardening if row["note"].startswith(_LEFT)]
+    if left:
+        lines.append("\n  not tried")
+        lines += [f"    {row['control']} at {row['component']}: {row['note'].removeprefix(_LEFT)}" for row in left]
     return "\n".join(lines)
+
+
+_LEFT = "not tried: "
+
+
+def _why(result: Any) -> str:
+    """Why nothing was attacked: the reasons that the run itself gave."""
+    reasons = dict.fromkeys(item["reason"] for item in result.untested)
+    unbound = not reasons and all(not b.factory and not b.url for b in result.system.target)
+    return f" ({'; '.join(reasons)})" if reasons else " (no target is bound to the description)" if unbound else ""
+
+
+def _block(row: Any) -> list[str]:
+    """One control, or all together."""
+    from ..report.hardening import change_words
+
+    lines = [f"\n  {row['control']} at {row['component']}"]
+    if row["note"]:
+        return [*lines, f"    {row['note']}"]
+    lines.append(f"    cheapest break: {change_words(row['cheapest'])}")
+    lines += [f"    {change_words(change)}" for change in row["changes"]]
+    if row.get("accuracy_before") is not None:
+        lines.append(
+            f"    clean accuracy {row['accuracy_before']:.3f} → {row['accuracy_after']:.3f}, "
+            f"rejected {row['rejected_before']:.3f} → {row['rejected_after']:.3f}, latency {_latency(row)}"
+        )
+    return lines
+
+
+def _latency(row: Any) -> str:
+    low, high = row["latency_ms_difference"]
+    if row["latency_same"]:
+        return f"{row['latency_ms_after']:.3g} ms a row, no difference"
+    return f"{row['latency_ms_before']:.3g} → {row['latency_ms_after']:.3g} ms a row ({low:+.3g} to {high:+.3g})"

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from .echo import echo
+
 # Each question is a fact some rule needs; "unknown" is a good answer, and becomes a question of the report.
 _QUESTIONS = (
     ("name", "What is the system called", "my-system", None),
@@ -47,11 +49,14 @@ def init(path: Path, defaults: bool, force: bool) -> int:
     text = description(answers)
     loads(text, name=str(path))  # what is written must read: a slip here is ours, and is found before the file is
     part = path.with_name(f".{path.name}.part")
-    part.write_text(text)
-    os.replace(part, path)
+    try:
+        part.write_text(text)
+        os.replace(part, path)
+    except OSError as error:
+        raise UsageError(f"{str(path)!r} cannot be written: {error.strerror or error}; give another path") from error
     result = derive(load(path))
-    click.echo(f"{path}: {len(result.threats)} threats derived, {len(result.questions)} open questions.")
-    click.echo(f"Next: casemate threats {path}; then bind your model in system.target and run casemate assess {path}")
+    echo(f"{path}: {len(result.threats)} threats derived, {len(result.questions)} open questions.")
+    echo(f"Next: casemate threats {path}; then bind your model in system.target and run casemate assess {path}")
     return 0
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from .echo import echo
+
 
 @click.command()
 @click.argument("id", required=False)
@@ -31,12 +33,12 @@ def controls(id: str | None, as_json: bool) -> int:
 def _show(registry: Any, id: str | None, as_json: bool, line: Any) -> int:
     kinds = [registry.get(id)] if id else [registry.get(name) for name in registry]
     if as_json:
-        click.echo(json.dumps([_data(kind) for kind in kinds], indent=2))
+        echo(json.dumps([_data(kind) for kind in kinds], indent=2))
     elif id:
-        click.echo(_page(kinds[0]))
+        echo(_page(kinds[0]))
     else:
         for kind in kinds:
-            click.echo(line(kind.info))
+            echo(line(kind.info))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -57,30 +58,39 @@ def cli() -> None:
     """
 
 
+def _kept() -> str:
+    """What an interrupted command leaves behind: only those that measure store something."""
+    measures = next((arg for arg in sys.argv[1:] if not arg.startswith("-")), "") in ("assess", "harden")
+    return "; what was measured is stored, the same command goes on from there" if measures else ""
+
+
 def main() -> None:
     """Run the command line; every failure is one clear message."""
     from ..core.errors import CasemateError
+    from .echo import echo
 
     try:
         code = cli.main(prog_name="casemate", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
-        error.show()
+        text = io.StringIO()
+        error.show(text)
+        echo(text.getvalue(), err=True, nl=False)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("\ninterrupted; what was measured is stored, the same command goes on from there", err=True)
+        echo(f"\ninterrupted{_kept()}", err=True)
         sys.exit(2)
     except CasemateError as error:
-        click.echo(f"casemate: {error}", err=True)
+        echo(f"casemate: {error}", err=True)
         sys.exit(2)
     except BrokenPipeError:  # `casemate ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        click.echo(f"casemate: {error}; what was measured is stored, the same command goes on from there", err=True)
+        echo(f"casemate: {error}{_kept()}", err=True)
         sys.exit(2)
     except Exception as error:  # the last net: no traceback reaches a user
         if os.environ.get("CASEMATE_DEBUG"):
             raise
-        click.echo(f"casemate: internal error, {type(error).__name__}: {error} (CASEMATE_DEBUG=1 shows where)", err=True)
+        echo(f"casemate: internal error, {type(error).__name__}: {error} (CASEMATE_DEBUG=1 shows where)", err=True)
         sys.exit(2)

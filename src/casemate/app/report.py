@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .echo import echo
 from .show import descriptions, exit_code
 
 if TYPE_CHECKING:
+    from ..core.finding import Assessment
     from ..store.cells import Store
 
 
@@ -39,18 +41,35 @@ def report(
         return _listed(database, as_json)
     from ..report.as_json import render
     from ..report.write import write
-    from ..runs.assess import assess
+    from ..runs.assess import ABSENT, assess
 
     found = descriptions(paths)
     done = [assess(path, store=database, seed=seed, budget=budget, only_stored=True) for path in found]
+    if not any(map(_held, done)) and any(u["reason"] == ABSENT for a in done for u in a.untested):
+        raise UsageError(_nothing(database, {a.name for a in done}, budget, seed))
     files = write(done, Path(out), show_personal=show_personal)
-    click.echo(render(done, show_personal=show_personal) if as_json else f"Report: {files['html'].resolve()}")
+    echo(render(done, show_personal=show_personal) if as_json else f"Report: {files['html'].resolve()}")
     return exit_code(done)
+
+
+def _held(assessment: Assessment) -> bool:
+    return any(finding.evidence for finding in assessment.findings)
+
+
+def _nothing(database: Store, names: set[str], budget: str, seed: int) -> str:
+    """That nothing was measured with these options, and with which something was."""
+    known: dict[str, None] = {}
+    for run, name, _ in database.runs():
+        if name in names:
+            stored = json.loads(database.run(run) or "{}")
+            known[f"--budget {stored.get('budget')} --seed {stored.get('seed')}"] = None
+    hint = f"it holds {'; '.join(known)}" if known else "run casemate assess with them, or give --store another place"
+    return f"the store holds nothing for --budget {budget} --seed {seed}; {hint}"
 
 
 def _listed(database: Store, as_json: bool) -> int:
     runs = database.runs()
     rows = [{"id": run, "system": name, "written": when.isoformat()} for run, name, when in runs]
     lines = "\n".join(f"{r['id'][:12]}  {r['written'][:19]}  {r['system']}" for r in rows)
-    click.echo(json.dumps(rows, indent=2) if as_json else lines or "nothing is stored yet; run casemate assess")
+    echo(json.dumps(rows, indent=2) if as_json else lines or "nothing is stored yet; run casemate assess")
     return 0

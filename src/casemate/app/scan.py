@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from .echo import echo
+
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
@@ -23,7 +25,7 @@ def scan(path: Path, as_json: bool) -> int:
         raise UsageError(f"{str(path)!r} does not exist; give a model file or a folder")
     report = look(path)
     data = report.to_dict()
-    click.echo(json.dumps(data, indent=2) if as_json else _text(data))
+    echo(json.dumps(data, indent=2) if as_json else _text(data))
     return {"safe": 0, "unsafe": 1}.get(str(report.verdict), 2)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.evidence import Status
 from ..core.finding import Assessment
+from .echo import echo, printable
 
 _OPEN = (Status.ERROR, Status.INCONCLUSIVE, Status.QUESTION, Status.UNTESTED)
 
@@ -34,12 +35,13 @@ def progress(name: str, quiet: bool) -> Iterator[Any]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.fields[system]}", style="bold"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", system=name, total=1)
+    name_column = TextColumn("{task.fields[system]}", style="bold", markup=False)
+    columns = (name_column, BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.description}", markup=False), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", system=printable(name), total=1)
 
         def show(event: Any) -> None:
-            bar.update(task, completed=event.done, total=event.total, description=event.label[:60])
+            bar.update(task, completed=event.done, total=event.total, description=printable(event.label)[:60])
 
         yield show
 
@@ -48,7 +50,7 @@ def _line(name: str) -> Any:
     def show(event: Any) -> None:
         if event.fraction >= 1.0:
             note = " (stored)" if event.stored else ""
-            print(f"{name}: {event.done}/{event.total} {event.label}{note}", file=sys.stderr)
+            echo(f"{name}: {event.done}/{event.total} {event.label}{note}", err=True)
 
     return show
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .echo import echo
 from .show import descriptions
 
 
@@ -26,13 +27,13 @@ def threats(paths: tuple[str, ...], as_json: bool, why_not: str | None) -> int:
     derived = [(system, derive(system)) for _, system in found]
     if why_not:
         for system, result in derived:
-            click.echo(f"{system.name}: {result.why_not(why_not) or 'it was derived, or no such threat is known'}")
+            echo(f"{system.name}: {result.why_not(why_not) or 'it was derived, or no such threat is known'}")
         return 0
     if as_json:
-        click.echo(json.dumps([_data(s, d) for s, d in derived], indent=2))
+        echo(json.dumps([_data(s, d) for s, d in derived], indent=2))
     else:
         for system, result in derived:
-            click.echo(_text(system, result))
+            echo(_text(system, result))
     if any(d.threats for _, d in derived):
         return 1
     return 2 if any(d.questions for _, d in derived) else 0

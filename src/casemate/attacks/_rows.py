@@ -83,13 +83,20 @@ class Rows:
         loss = torch.as_tensor(loss, dtype=self.loss.dtype, device=self.x.device)
         better = (met & ~self.broken) | ((met == self.broken) & (loss > self.loss))
         # Comparing with NaN is false, so a row whose loss is not a number never becomes the best.
-        wide = better.reshape(-1, *([1] * (self.x.ndim - 1)))
         return replace(
             self,
-            best=torch.where(wide, here, self.best),
+            best=self._better(better, here),
             loss=torch.where(better, loss, self.loss),
             broken=self.broken | met,
         )
+
+    def _better(self, better: Tensor, here: Tensor) -> Tensor:
+        """The best inputs with the better rows taken from `here`; no copy where all rows are, or none is."""
+        if bool(better.all()):
+            return here
+        if not bool(better.any()):
+            return self.best
+        return torch.where(better.reshape(-1, *([1] * (self.x.ndim - 1))), here, self.best)
 
     def margin(self, case: Evade, response: Response) -> Tensor:
         """The goal's own loss on the finest scores shown; zero or one where only labels are."""

@@ -13,13 +13,15 @@ are its fields, so repr, hash, help and evidence ids are free. There is no base 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterator
+import typing
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar, dataclass_transform
 
 from .adversary import Need
 from .errors import UsageError
 from .registry import Registry
+from .shape import fits
 
 Scope = Literal["rows", "dialogue", "set"]
 
@@ -51,10 +53,15 @@ class Attack(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A question of a dialogue: ``k`` inputs ``(k, *shape)`` (or a list of k) for the endpoint to decide."""
+    """A question of a dialogue: ``k`` inputs ``(k, *shape)`` (or a list of k) for the endpoint to decide.
+
+    `note`, once a step, is how far the nearest point that meets the goal lies by now, inside the constraint or not. It is
+    no claim: it tells whether the attack was still getting nearer when it ended (health check 11).
+    """
 
     x: Any
     account: int | None = None
+    note: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +135,30 @@ def attack(
         return frozen  # type: ignore[no-any-return]
 
     return register
+
+
+def unfitting(kind: type, values: Mapping[str, Any]) -> str:
+    """What is wrong with the types of parameters, by the annotations of the dataclass; empty where nothing is."""
+    try:
+        hints = typing.get_type_hints(kind)
+    except Exception:  # noqa: BLE001  a plugin may annotate with names that exist for its type checker only
+        hints = {}
+    wrong = []
+    for name, value in values.items():
+        default = kind.__dataclass_fields__[name].default  # type: ignore[attr-defined]
+        hint = hints.get(name, type(default))
+        if not _fits(value, hint):
+            wanted = getattr(hint, "__name__", None) if typing.get_origin(hint) is None else str(hint)
+            given = "" if default is dataclasses.MISSING else f", as {default!r} is"
+            wrong.append(f"{name}={value!r} does not fit; give {str(wanted).replace('typing.', '')}{given}")
+    return "; ".join(wrong)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    try:
+        return fits(tuple(value) if isinstance(value, list) else value, hint)
+    except TypeError:  # nothing that can be checked, as Any or a protocol
+        return True
 
 
 def parameters(attack: Any) -> dict[str, Any]:

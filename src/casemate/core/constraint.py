@@ -83,7 +83,10 @@ class Ball:
         return np.asarray(finite & boxed & (self.measure(claim, origin) <= self.radius * (1 + 1e-9) + 1e-12))
 
     def inside(self, x: Array) -> float:
-        """The radius to project on so that rounding to the dtype of `x` stays within `radius`."""
+        """The radius to project on so that rounding to the dtype of `x` stays within `radius`.
+
+        A little below `radius`: by one rounding for ``linf``, by several for the others; 0 where there is no room for one.
+        """
         if math.isinf(self.radius):
             return self.radius
         size = math.prod(x.shape[1:]) or 1
@@ -98,7 +101,14 @@ class Ball:
         return low, high
 
     def project(self, x: Array, origin: Array) -> Array:
-        """The nearest allowed input for ``linf``; a near one for ``l2`` and ``l1`` (scaled, then boxed)."""
+        """The nearest allowed input for ``linf``; a near one for ``l2`` and ``l1`` (scaled, then boxed).
+
+        Args:
+            x: Changed inputs ``(n, *shape)``, numpy or torch; they come back in the same library and precision.
+            origin: The unchanged inputs ``(n, *shape)``, of the same library.
+
+        What comes back passes `check`, in float64 too.
+        """
         # The coarser of the two: a float64 model differentiates float32 inputs in float64, and the claim is float32 again.
         radius = min(self.inside(x), self.inside(origin))
         if not radius:  # less room than one rounding: only the input itself is surely inside

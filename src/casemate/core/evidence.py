@@ -62,7 +62,7 @@ class Check:
     name: str
     ok: bool | None
     detail: str = ""
-    fatal: bool = True  # whether failing it makes `resisted` into `inconclusive`
+    fatal: bool = True  # whether failing it, or not knowing, makes `resisted` into `inconclusive`
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,11 @@ class Baseline:
 class Cost:
     """What it cost the attacker: deployed-endpoint queries until half the rows break.
 
-    `queries` is None where fewer than half broke within the budget (censored at `censored_at`).
+    Args:
+        queries: None where fewer than half broke within the budget (censored at `censored_at`).
+        accounts, days: What the whole campaign used: accounts that were let in, time on the endpoint's clock.
+        blocked: Whether it was the endpoint's own limit that ended the campaign, not the attacker's budget.
+        share: Rows broken by then, where that is fewer than half.
     """
 
     queries: float | None
@@ -88,11 +92,39 @@ class Cost:
     gradients: float | None = None
     records: int | None = None
     money: float | None = None
+    blocked: bool = False
+    share: float | None = None
+
+    @property
+    def campaign(self) -> str:
+        """Time and accounts beside the queries: `` over 30 days, 5 accounts``; nothing where neither was needed."""
+        time = ""
+        if self.days:
+            whole = round(self.days)
+            time = f" over {whole:,} {'day' if whole == 1 else 'days'}" if whole else f" over {24 * self.days:.2g} hours"
+        return time + (f", {self.accounts:,} accounts" if self.accounts > 1 else "")
+
+    @property
+    def said(self) -> str:
+        """In a few words; nothing where nothing was spent that has a name."""
+        if self.records:
+            return _amount(self.records, "record", "records")
+        if self.queries is None:
+            if not self.censored_at:
+                return ""
+            asked = _amount(self.censored_at, "query", "queries")
+            if self.blocked:
+                broken = "" if self.share is None else f", {100 * self.share:.0f} % broken"
+                return f"blocked after {asked}{self.campaign}{broken}"
+            return f"> {asked}{self.campaign}"
+        return _amount(self.queries, "query", "queries") + (self.campaign if self.queries else "")
 
     def __str__(self) -> str:
-        if self.queries is None:
-            return "not shown" if self.censored_at is None else f"> {self.censored_at:,.0f} queries"
-        return f"{self.queries:,.0f} {'query' if self.queries == 1 else 'queries'}"
+        return self.said or "not shown"
+
+
+def _amount(number: float, one: str, many: str) -> str:
+    return f"{number:,.0f} {one if number == 1 else many}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +186,8 @@ class Evidence:
 
     def __str__(self) -> str:
         interval = f" {self.interval}" if self.interval else ""
-        return f"{self.attack} by {self.adversary}: {self.verdict} · {self.measure} {self.rate:.3f}{interval}, n={self.n}"
+        why = "".join(f"\n  {reason}" for reason in self.reasons)
+        return f"{self.attack} by {self.adversary}: {self.verdict} · {self.measure} {self.rate:.3f}{interval}, n={self.n}{why}"
 
 
 def plain(value: Any) -> Any:

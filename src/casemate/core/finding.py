@@ -81,9 +81,11 @@ class Finding:
         if not self.evidence:
             return f"{self.title} at {self.element}: {self.status}" + (f" ({self.reason})" if self.reason else "")
         lead = self.evidence[0]
-        known = self.cost is not None and self.cost.queries is not None
-        share = "half of the rows for " if lead.case == "evade" else "for "
-        spent = f", {share}{self.cost}" if known and lead.case != "smuggle" else ""
+        known = self.cost is not None and (self.cost.queries is not None or self.cost.blocked)
+        half = self.cost is not None and self.cost.queries is not None and lead.case == "evade"
+        share = "half of the rows for " if half else "" if self.cost and self.cost.blocked else "for "
+        paid = lead.case == "evade" or bool(self.cost and (self.cost.queries or self.cost.records or self.cost.blocked))
+        spent = f", {share}{self.cost}" if known and paid and lead.case != "smuggle" else ""
         return f"{self.principal} against {self.element}: {lead.measure} {lead.rate:.0%} by {lead.attack}{spent}"
 
 

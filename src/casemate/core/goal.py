@@ -78,10 +78,12 @@ class Wrong:
     reject_counts: bool = False
 
     def met(self, decision: Array, y: Array) -> Array:
+        """Which decisions ``(n,)`` differ from the truth `y` ``(n,)``: ``(n,)`` booleans, of the arrays' own library."""
         wrong = decision != y
         return wrong if self.reject_counts else wrong & ~_negative(decision)
 
     def loss(self, logits: Array, y: Array) -> Array:
+        """The best other class's logit less that of the true one, ``(n,)``: climbed, and positive where an argmax is wrong."""
         own, other = _best_other(logits, y)
         return other - own
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,31 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+DATA = (".json", ".yaml", ".yml", ".toml", ".txt", ".csv")
+SMALL = 1 << 20  # bytes; a larger file is data that a function hands over, and is hashed there
+REPORT, WRITTEN = "report.html", ("report.json", "rows.csv")  # a folder below that holds a report is all casemate's own
+
+
 def hash_code(folder: Path) -> str:
-    """The user's own code beside a description: every Python file in and below the folder, by name and content."""
-    return hash_of([(str(p.relative_to(folder)), hash_file(p)) for p in files_below(folder, ".py")])
+    """The user's own code beside a description, and the small data files it may read, by name and content.
+
+    In and below the folder; no descriptions, which say what a cell depends on by themselves, and no reports.
+    """
+    kept = [p for p in files_below(folder) if p.suffix == ".py" or _is_data(p, folder)]
+    return hash_of([(str(p.relative_to(folder)), hash_file(p)) for p in kept])
+
+
+def _is_data(path: Path, folder: Path) -> bool:
+    if path.suffix.lower() not in DATA or path.stat().st_size > SMALL:
+        return False
+    inside = path.relative_to(folder)
+    if "assessment" in inside.parts or inside.name in WRITTEN:
+        return False
+    if any((folder / above / REPORT).is_file() for above in inside.parents[:-1]):
+        return False
+    # Overlays need not name the version of the language, but what they extend.
+    yaml = path.suffix.lower() in (".yaml", ".yml")
+    return not (yaml and re.search(rb"^(casemate|extends):", path.read_bytes()[:4096], re.MULTILINE))
 
 
 def files_below(folder: Path, ending: str = "") -> list[Path]:

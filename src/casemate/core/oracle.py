@@ -26,6 +26,7 @@ from .target import Recipe, Response, Slope, Target, count, take
 
 Array = Any
 DAY = 86_400.0
+Watch = Callable[[Any, NDArray[Any], Any], None]
 _PER_ROW = ("queries", "refused", "local", "gradients", "parent")
 
 
@@ -67,6 +68,8 @@ class Endpoint:
 
     Holds the state of the controls. A patient attacker (one with days to spend) waits for the next window instead of
     being refused; an attacker with several accounts goes on with the next one.
+
+    `now` is what the campaign took so far, in seconds of that clock; `used` are the accounts that were let in.
     """
 
     def __init__(self, target: Target, services: Sequence[Service] = (), *, accounts: int = 1, days: float | None = None):
@@ -74,16 +77,21 @@ class Endpoint:
         self.now, self._end = 0.0, 0.0 if days is None else days * DAY
         self._accounts = [str(i) for i in range(accounts)]
         self._states = [service.start for service in self.services]
+        self.used: set[str] = set()
 
     def admit(self, rows: int, account: int | None = None) -> NDArray[np.bool_]:
         """Which of the next `rows` rows are let in, ``(rows,)``; moves the clock where waiting helps."""
         if account is not None and not 0 <= account < len(self._accounts):
             raise NotGranted(f"account {account} was asked with, and the adversary has {len(self._accounts)}, counted from 0")
         admitted = np.zeros(rows, bool)
+        if rows and not self.services:
+            self.used.add(self._accounts[account or 0])
         while self.services and not admitted.all():
             open_rows = np.flatnonzero(~admitted)
             for name in self._accounts if account is None else [self._accounts[account]]:
                 mask = self._ask(name, len(open_rows))
+                if mask.any():
+                    self.used.add(name)
                 admitted[open_rows[mask]] = True
                 open_rows = open_rows[~mask]
                 if not len(open_rows):
@@ -126,10 +134,13 @@ class Oracle:
         adversary: Whose hands these are.
         meter: Where it is all counted.
         known: What the adversary holds besides access.
+        watch: Told of every answer, ``(x, rows, labels)``; health check 10 looks for successes that are forgotten.
     """
 
-    def __init__(self, endpoint: Endpoint, adversary: Adversary, meter: Meter, known: Known | None = None) -> None:
-        self._endpoint, self._meter = endpoint, meter
+    def __init__(
+        self, endpoint: Endpoint, adversary: Adversary, meter: Meter, known: Known | None = None, watch: Watch | None = None
+    ) -> None:
+        self._endpoint, self._meter, self._watch = endpoint, meter, watch
         self.adversary, self._known = adversary, known or Known()
         # With a copy of the artifact, forward passes run on the copy: they cost compute and no query.
         self._copy = Need.ARTIFACT in adversary.may
@@ -156,7 +167,8 @@ class Oracle:
         keys = self._keys(rows)
         if self._copy:
             self._pay("local", rows)
-            return self._granted(self._endpoint.target.respond(x, rows=keys)), np.zeros(size, bool)
+            response = self._endpoint.target.respond(x, rows=keys)
+            return self._granted(self._seen(x, rows, response)), np.zeros(size, bool)
         self._pay("queries", rows)
         admitted = self._endpoint.admit(size, account)
         self._meter.add("refused", rows[~admitted])
@@ -165,7 +177,7 @@ class Oracle:
         if not admitted.all():
             x, keys = take(x, admitted), keys[admitted]
         response = self._endpoint.shown(self._endpoint.target.respond(x, rows=keys))
-        return self._granted(response), ~admitted
+        return self._granted(self._seen(x, rows[admitted], response)), ~admitted
 
     def submit(self, x: Any, *, rows: Array, account: int | None = None) -> NDArray[np.bool_]:
         """Send `x` to the endpoint and look at nothing: which rows were let in, ``(n,)``. One query per row, copy or not.
@@ -210,6 +222,7 @@ class Oracle:
         self._pay("gradients", rows if draws == 1 else np.repeat(rows, draws))
         target = self._endpoint.target
         slope = target.gradient(x, y, loss, rows=keys[0])
+        self._seen(x, rows, slope.response)
         for key in keys[1:]:
             more = target.gradient(x, y, loss, rows=key)
             slope = replace(slope, loss=slope.loss + more.loss, slope=slope.slope + more.slope)
@@ -318,6 +331,11 @@ class Oracle:
             held = ", ".join(self.adversary.may.names) or "nothing"
             missing = ", ".join((need & ~self.adversary.may).names)
             raise NotGranted(f"{self.adversary.name} does not hold {missing!r}; this adversary may use: {held}")
+
+    def _seen(self, x: Any, rows: NDArray[Any], response: Response) -> Response:
+        if self._watch is not None:
+            self._watch(x, rows, response.label)
+        return response
 
     def _granted(self, response: Response) -> Response:
         may = self.adversary.may

@@ -54,21 +54,22 @@ def misfit(value: Any, kind: type, name: str) -> str:
     """What a field would accept, when it does not accept this value; else nothing."""
     hint = hints(kind)[name]
     signed = bool(kind.__dataclass_fields__[name].metadata.get("signed"))  # type: ignore[attr-defined]
-    return "" if _fits(value, hint) and (signed or not _negative(value)) else _wanted(hint)
+    return "" if fits(value, hint) and (signed or not _negative(value)) else _wanted(hint)
 
 
 def _negative(value: Any) -> bool:
     return isinstance(value, (int, float)) and value < 0
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of an annotated type. A flag is no number, and a number is finite."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, Union):
-        return any(_fits(value, part) for part in args)
+        return any(fits(value, part) for part in args)
     if origin is Literal:  # True == 1, so the type counts too
         return any(value == arg and type(value) is type(arg) for arg in args)
     if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(item, args[0]) for item in value)
+        return isinstance(value, tuple) and all(fits(item, args[0]) for item in value)
     if origin is Mapping:
         return isinstance(value, Mapping)
     if hint in (int, float):

@@ -272,11 +272,11 @@ def _misfits(system: System, record: Any, path: str) -> Iterator[Problem]:
         where = f"system.{where}" if record is system and f.name in HEAD else where
         wrong = misfit(value, type(record), f.name)
         if wrong:
-            allowed = wrong.split(", ") if ", " in wrong else []
-            close = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.5)
-            yield _problem(
-                system, where, f"expected {wrong}; got {value!r}", f"did you mean {close[0]}?" if close else ""
-            )
+            allowed = wrong.removeprefix("a list of: ").split(", ") if ", " in wrong else []
+            strange = [str(v) for v in (value if isinstance(value, tuple) else (value,)) if v not in allowed]
+            close = [c for v in strange for c in difflib.get_close_matches(v, allowed, n=1, cutoff=0.5)]
+            hint = f"did you mean {', '.join(close)}?" if close else ""
+            yield _problem(system, where, f"expected {wrong}; got {value!r}", hint)
         elif is_dataclass(value):
             yield from _misfits(system, value, where)
         elif isinstance(value, tuple):

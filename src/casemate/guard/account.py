@@ -34,7 +34,8 @@ class Accounts:
     Args:
         header: Header that carries the key; of ``authorization``, a leading ``Bearer`` is cut off.
         keys: SHA-256 of every key that exists, as hexadecimal digits.
-        trust: Something in front has checked the key, so any value is an account.
+        trust: Something in front has checked the key, so any value is an account. Without such a thing every caller
+            opens as many budgets as it likes; a policy that says so is told at every start.
         unknown: What to do with a key that does not exist: ``refuse``, or treat it as ``anonymous``.
         anonymous: Whether a request without a key is ``shared`` (all of them are one account) or ``refuse``d.
         salt: Key of the hashes in events; left out, fresh in every process, and events of two runs cannot be joined.

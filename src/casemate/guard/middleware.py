@@ -254,6 +254,10 @@ class Guard:
         return self._schema.edit(body, chained(tuple(map(step, self._editing))))
 
     # -- what is said -------------------------------------------------------------------------------------------------
+    def caution(self, reason: str) -> None:
+        """Write an event of what makes a cap easy to get round. Its words come from the policy's reader, not from callers."""
+        self._report(ANONYMOUS, None, "caution", time.perf_counter(), reason=reason)
+
     def _report(
         self,
         account: str,

@@ -78,9 +78,28 @@ class Policy:
         return policy
 
     def wrap(self, app: App, *, sink: Sink | None = None) -> Guard:
-        """A guard around `app`."""
+        """A guard around `app`. Its first events are the `cautions`."""
         named = ("controls", "account", "schema", "paths", "limits", "on_fault", "unreadable")
-        return Guard(app, sink=sink, **{name: getattr(self, name) for name in named})
+        guard = Guard(app, sink=sink, **{name: getattr(self, name) for name in named})
+        for reason in self.cautions:
+            guard.caution(reason)
+        return guard
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """Settings under which a cap on rows holds only if something outside the guard does its part."""
+        found = []
+        if self.account.trust:
+            found.append(
+                "account.trust is on: any value of the account header is a new account with a budget of its own; "
+                "something in front must check it and nobody may reach this port past that"
+            )
+        if self.schema.kind != "raw" and self.schema.row_shape is None:
+            found.append(
+                "schema.row_shape is not set: only the first dimension counts as rows; "
+                "the server must refuse any shape it was not made for"
+            )
+        return tuple(found)
 
 
 class _Loader(yaml.SafeLoader):

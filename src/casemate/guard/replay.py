@@ -48,10 +48,7 @@ def replay(controls: Sequence[Service | Hosted], events: Iterable[Event]) -> Rep
     Raises:
         UsageError: The log's clock steps back by more than a second, so its order cannot be trusted.
     """
-    hosted = tuple(
-        Hosted(control=h.control, mode="off" if h.mode == "off" else "enforce", threats=h.threats)
-        for h in (c if isinstance(c, Hosted) else Hosted(control=c) for c in controls)
-    )
+    hosted = tuple(map(_enforced, controls))
     states = admission.start(hosted)
     refused = {h.id: 0 for h in hosted if h.mode != "off"}
     seen: set[str] = set()
@@ -85,3 +82,8 @@ def replay(controls: Sequence[Service | Hosted], events: Iterable[Event]) -> Rep
         skipped=skipped,
         seconds=(last - first) if first is not None and last is not None else 0.0,
     )
+
+
+def _enforced(control: Service | Hosted) -> Hosted:
+    h = control if isinstance(control, Hosted) else Hosted(control=control)
+    return Hosted(control=h.control, mode="off" if h.mode == "off" else "enforce", threats=h.threats)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -62,17 +64,27 @@ def serve(
 
     Raises:
         MissingExtra: uvicorn is not installed.
+        UsageError: The port cannot be had.
     """
     uvicorn: Any = need("uvicorn", "guard", "serving")
     around = guarded(policy, app, sink=sink)
     config = uvicorn.Config(
         around,
-        host=host,
-        port=port,
         workers=1,
         access_log=False,  # it would write paths and addresses; events say what there is to say
         server_header=False,
         limit_concurrency=concurrency,
         log_level="warning",
     )
-    uvicorn.Server(config).run()
+    with listening(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens. uvicorn would only log that it cannot have the port, and end with a code of its own."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, UnicodeError, OverflowError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).partition(" (")[0]  # the rest says the address again
+        raise UsageError(f"port {port} on {host} cannot be used: {reason}") from error

@@ -30,7 +30,8 @@ def judge(
     """Compare the copies handed in, each with the queries spent by then, with the deployed decisions on ``truth.x``.
 
     Numeric decisions agree when they differ by less than a hundredth of their standard deviation. `broken` when the last
-    copy agrees on at least `enough` of the rows and the interval lies above the most common decision's share.
+    copy agrees on at least `enough` of the rows and the interval lies above the most common decision's share. A copy that
+    does not get above that share learned nothing, and shows nothing of how well the target resists.
     """
     if case.truth is None or not count(case.truth.x):
         raise BadInput("a copy is judged on inputs the attacker never saw; give truth= with at least one")
@@ -40,7 +41,7 @@ def judge(
     base = 0 if numeric else int(np.unique(label, return_counts=True)[1].max())
     baseline = Baseline("constant answer" if numeric else "majority class", base / n, clopper_pearson(base, n))
     if not claims:
-        return Opinion(measure=MEASURE, rate=0.0, n=n, broken=False, why=("the attack handed in no copy",), baseline=baseline)
+        return Opinion(measure=MEASURE, rate=0.0, n=0, broken=False, why=("the attack handed in no copy",), baseline=baseline)
     answers = [_labels(replica, case.truth.x, n) for _, replica in claims]
     agreed = [_agree(own, label, near) for own, _ in answers]
     hits = [int(a.sum()) for a in agreed]
@@ -48,6 +49,7 @@ def judge(
     rate, interval, (queries, last), (own, error) = hits[-1] / n, clopper_pearson(hits[-1], n), claims[-1], answers[-1]
     # A constant that agrees often is no copy: it must also do better than the most common decision.
     good = [h / n >= enough and clopper_pearson(h, n).low > baseline.rate for h in hits]
+    learned = interval.low > baseline.rate
     broken, first = good[-1], next((float(q) for (q, _), g in zip(claims, good, strict=True) if g), None)
     extra = {"enough": enough, "queries": queries, "copy": last.detail} | _closeness(last, case.truth, scores, endpoint)
     y = np.asarray(to_numpy(case.truth.y))
@@ -56,6 +58,7 @@ def judge(
     return Opinion(
         measure=MEASURE, rate=rate, interval=interval, n=n, broken=broken, line=enough,
         why=(f"agreement {rate:.3f} {interval}; a copy counts from {enough:g} and above the {baseline.name}",),
+        undecided="" if learned else f"the copy is no better than the {baseline.name} ({baseline.rate:.3f}): nothing was learned",
         baseline=baseline, checks=_checks(error, last), queries=first if broken else None,
         curves={"agreement": curve}, extra=extra,
         rows={"row": np.arange(n), "label": column(label), "copy": column(own), "agreed": agreed[-1]},
@@ -98,9 +101,10 @@ def _point(hits: int, n: int) -> tuple[float, float, float]:
 def _checks(error: str, last: Replica) -> tuple[Check, ...]:
     checks = [Check(4, "claim is valid", not error, error)]
     if last.detail.get("linear") is False:
-        detail = f"off by {last.detail['largest_error']:.2g} on answers kept aside: the model is not linear in its inputs"
-        # Not the attack's fault and no reason to doubt the outcome: against such a model it cannot succeed.
-        checks.append(Check(34, "copy holds on answers kept aside", False, detail, fatal=False))
+        off = f"off by {last.detail['largest_error']:.2g} on answers kept aside"
+        # Not the attack's fault, but no credit to the model either: one that learns curves might still copy it.
+        detail = f"does not apply: the model is not linear in its inputs ({off})"
+        checks.append(Check(34, "copy holds on answers kept aside", False, detail))
     return tuple(checks)
 
 

@@ -33,7 +33,7 @@ def judge(case: Infer, claim: Guesses | None, queries: int) -> Opinion:
         raise BadInput("membership is judged on members and others; give truth= with at least one of each, one per row of x")
     n = len(truth)
     if claim is None:
-        return Opinion(measure=MEASURE, rate=0.0, n=n, broken=False, why=("the attack claimed nothing",))
+        return Opinion(measure=MEASURE, rate=0.0, n=0, broken=False, why=("the attack claimed nothing",))
     score, member = np.asarray(to_numpy(claim.score), float), np.asarray(to_numpy(claim.member))
     if score.shape != (n,) or member.shape != (n,) or member.dtype.kind != "b" or not np.isfinite(score).all():
         return failed(MEASURE, n, f"guesses must be {n} finite scores and {n} booleans")

@@ -22,6 +22,7 @@ class Opinion:
         measure, rate, interval, n: What was measured, its value, its interval, over how many.
         broken: Whether that counts as a break, by the rule in `why`.
         line: The value that would matter. What is not broken, but whose interval reaches the line, is not decided.
+        undecided: Why what is not broken did not resist either, whatever the interval; empty where nothing speaks against it.
         why: Sentences for the report.
         checks: Health checks of the family's own.
         queries: What the break cost in deployed queries; None where it was not shown.
@@ -36,6 +37,7 @@ class Opinion:
     broken: bool
     interval: Interval | None = None
     line: float | None = None
+    undecided: str = ""
     why: tuple[str, ...] = ()
     baseline: Baseline | None = None
     checks: tuple[Check, ...] = ()

@@ -14,6 +14,7 @@ from ..core.evidence import Baseline, Check, Interval
 from ..core.random import RowRandom
 from ..core.target import Target, count, take, to_numpy
 from .opinion import Opinion, column, failed
+from .statistics import clopper_pearson
 
 MEASURE = "rise of the clean test error"
 TOLERANCE = 0.01  # a smaller rise is not worth an attacker's while, whatever its interval
@@ -55,7 +56,8 @@ def judge(
     return Opinion(
         measure=MEASURE, rate=rate, interval=interval, n=n, broken=broken, line=tolerance, baseline=baseline,
         why=(f"error rises by {rate:.3f} {interval} with {most} of {size} records; {asked:.3f} is asked",),
-        queries=0.0 if broken else None, records=first if broken else None, checks=_checks(case, clean, deployed),
+        queries=0.0 if broken else None, records=first if broken else None,
+        checks=(*_checks(case, clean, deployed), _learns(case, clean, tolerance), _differs(case, claim)),
         curves={"test error": [_point(m / size, wrong[m], seed) for m in wrong]},
         extra=_extra(case, wrong, size) | {"seed_spread": spread, "tolerance": tolerance},
         rows={"row": np.arange(n), "truth": column(truth.y), "clean_wrong": clean.mean(0), "poisoned_wrong": wrong[most].mean(0)},
@@ -94,8 +96,14 @@ def invalid(claim: Records, size: int, paid: int) -> str:
 
 
 def paired(rise: NDArray[np.float64], seed: int, draws: int = 1000) -> Interval:
-    """Percentile bootstrap of the mean of ``(seeds, rows)``, both drawn again: a row stays with itself in all of them."""
+    """Percentile bootstrap of the mean of ``(seeds, rows)``, both drawn again: a row stays with itself in all of them.
+
+    Where all rows are alike there is nothing to draw, and few rows would look certain: the exact bound of none in n is used.
+    """
     seeds, n = rise.shape
+    if np.ptp(rise) == 0:
+        value, spare = float(rise.flat[0]), clopper_pearson(0, n).high
+        return Interval(max(-1.0, value - spare), min(1.0, value + spare))
     ids = np.arange(draws)
     rows = RowRandom(seed).integers(ids, 0, n, (n,))
     picks = RowRandom(seed).integers(ids, 1, seeds, (seeds,))
@@ -186,7 +194,36 @@ def _labels(model: Target, x: Any) -> NDArray[Any]:
 
 def _point(fraction: float, wrong: Wrong, seed: int) -> tuple[float, float, float, float]:
     interval = paired(wrong.astype(float), seed)
-    return fraction, float(wrong.mean()), interval.low, interval.high
+    return fraction, float(wrong.mean()), max(0.0, interval.low), interval.high
+
+
+def _learns(case: Poison, clean: Wrong, tolerance: float) -> Check:
+    """Check 37: every label moved on to the next class must spoil the model. A recipe it does not spoil ignores its data."""
+    y = np.asarray(to_numpy(case.recipe.y))
+    classes = np.unique(y)
+    moved = classes[(np.searchsorted(classes, y) + 1) % len(classes)]
+    spoiled = _wrong(case, case.recipe.fit(case.recipe.x, _put(case.recipe.y, np.arange(len(y)), moved), case.seeds[0]))
+    before, after = float(clean[0].mean()), float(spoiled.mean())
+    detail = f"with every label moved to another class the error goes from {before:.3f} to {after:.3f}"
+    return Check(37, "recipe learns from its labels", after > before + tolerance, detail)
+
+
+def _differs(case: Poison, claim: Records) -> Check:
+    """Check 38: records equal to those they replace poison nothing."""
+    index = np.asarray(claim.index)
+    y = np.asarray(to_numpy(case.recipe.y))[index]
+    same = y.astype(str) == np.asarray(to_numpy(claim.y)).astype(str)
+    left = np.flatnonzero(same)
+    if len(left):
+        old, new = take(case.recipe.x, index[left]), take(claim.x, left)
+        rows = [np.asarray(_plain(side), object).reshape(len(left), -1) for side in (old, new)]
+        same[left] = (rows[0] == rows[1]).all(1) if rows[0].shape == rows[1].shape else False
+    kept = int(same.sum())
+    return Check(38, "records were changed", kept < len(index), f"{kept} of {len(index)} records are those they replace")
+
+
+def _plain(x: Any) -> Any:
+    return x.to_numpy(object) if hasattr(x, "iloc") else to_numpy(x)
 
 
 def _checks(case: Poison, clean: Wrong, deployed: Target | None) -> tuple[Check, ...]:

@@ -9,10 +9,13 @@ from .opinion import Opinion, failed
 
 MEASURE = "share of the flood admitted"
 NOTHING_LIMITS = 0.99  # from here on, nothing limits the flood
+HELD = 0.5  # up to here, a control held: of what was sent, no more than half got through
 
 
 def judge(case: Stall, claim: Load | None, meter: Meter) -> Opinion:
-    """Count from the ledger, not from the claim. `broken` when nearly all of the flood was admitted.
+    """Count from the ledger, not from the claim. `broken` when 99 % of the flood was admitted, `resisted` when at most half was.
+
+    In between something limits the flood, and nobody can say here whether that is enough: `inconclusive`, with the numbers.
 
     The count is exact, so there is no interval. The seconds each admitted row cost come from the clock and are added where
     the time was taken.
@@ -31,6 +34,7 @@ def judge(case: Stall, claim: Load | None, meter: Meter) -> Opinion:
         measure=MEASURE, rate=rate, n=sent, broken=broken,
         why=(f"{admitted} of {sent} rows admitted within {case.within_s:g} s: {said}",),
         checks=(Check(35, "flood sent as planned", sent == case.rows, f"{sent} of {case.rows} rows", fatal=False),),
+        undecided="" if broken or rate <= HELD else f"{100 * rate:.3g} % got through: more than half, less than nearly all",
         queries=float(sent) if broken else None,
         extra={"sent": sent, "admitted": admitted, "refused": refused, "within_s": case.within_s},
     )  # fmt: skip

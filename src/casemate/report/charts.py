@@ -172,7 +172,8 @@ def price_axis(rows: Sequence[Price]) -> Markup:
     """The axis that the strips of `prices` share."""
     top = max([1.0, *(v for row in rows if row.cost for v in (row.cost.queries, row.cost.censored_at) if v)])
     decades = max(1, math.ceil(math.log10(top) + 0.05))
-    marks = [(24.0, "0")] + [(60 + 300 * k / decades, f"{10**k:,}" if k < 4 else f"10^{k}") for k in range(decades + 1)]
+    names = [f"{10**k:,}" if k < 7 else f"{10 ** (k - 6):,} M" for k in range(decades + 1)]
+    marks = [(24.0, "0")] + [(60 + 300 * k / decades, name) for k, name in enumerate(names)]
     parts = [tag("text", text, x=x, y=12, text_anchor="middle", class_="tick") for x, text in marks]
     return tag("svg", *parts, viewBox="0 0 384 16", class_="strip", aria_hidden="true")
 

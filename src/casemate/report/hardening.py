@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .words import clean, said
+from .words import clean, is_share_of, number, said
 
 
 def hardening(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
@@ -20,9 +20,10 @@ def hardening(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], tuple
 
 def _pairs(row: Mapping[str, Any]) -> dict[str, str]:
     flat: dict[str, Any] = {}
+    row = _folded(row)
     for key, value in row.items():
         if key == "changes":
-            value = ";\n".join(_change(change) for change in value)
+            value = ";\n".join(change_words(change) for change in value)
         nested = isinstance(value, Mapping) and key in ("before", "after")
         flat |= {f"{inner}_{key}": v for inner, v in value.items()} if nested else {key: value}
     found: dict[str, str] = {}
@@ -35,13 +36,43 @@ def _pairs(row: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _change(change: Mapping[str, Any]) -> str:
-    """What a control did to one threat: status and cost, before and after."""
+def _folded(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with what belongs together in one cell: the cheapest break, and a latency that did not change."""
+    found = dict(row)
+    cheapest, same = found.pop("cheapest", None), found.pop("latency_same", False)
+    found.pop("latency_ms_difference", None)
+    if cheapest:
+        del found["cost_before"], found["cost_after"]
+        found["cheapest break"] = change_words(cheapest)
+    if same:
+        found.pop("latency_ms_before", None)
+        found["latency ms"] = f"no difference ({_number('', found.pop('latency_ms_after', None))})"
+    return found
+
+
+def change_words(change: Mapping[str, Any]) -> str:
+    """What a control did to one threat: status, measure and cost, before and after, and whether they differ."""
     sides = []
     for when in ("before", "after"):
         cost = change.get(f"cost_{when}")
-        sides.append(f"{said(change.get(when, ''))}{f' ({said(cost)})' if cost else ''}")
-    return f"{clean(change.get('threat', ''))}: {' → '.join(sides)}"
+        words = [said(change.get(when) or "none"), _rate(change, when), f"({said(cost)})" if cost else ""]
+        sides.append(" ".join(word for word in words if word))
+    lead = f"{clean(change['threat'])}: " if change.get("threat") else ""
+    difference = change.get("difference")
+    return f"{lead}{' → '.join(sides)}{f'; {clean(difference)}' if difference else ''}"
+
+
+def _rate(change: Mapping[str, Any], when: str) -> str:
+    """A measure with its interval, and by which attack."""
+    rate, interval = change.get(f"rate_{when}"), change.get(f"interval_{when}")
+    if rate is None:
+        return ""
+    share = is_share_of(str(change.get("measure", "")), rate)
+    between = ""
+    if interval:
+        low, high = (number(value, share).removesuffix("%") for value in interval)
+        between = f" [{low}, {high}]"
+    return f"{number(rate, share)}{between} by {clean(change.get(f'attack_{when}', ''))}"
 
 
 def _number(key: str, value: Any) -> str:

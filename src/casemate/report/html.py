@@ -18,7 +18,7 @@ from .cards import unchanged
 from .compare import Comparison, comparisons
 from .personal import REDACTED
 from .view import Limits, Shown, View, leading, opening, title, view
-from .words import BUCKETS, TONES, clean, cost_brief, look, measured, said, short, spread
+from .words import BUCKETS, TONES, and_more, clean, cost_brief, in_bucket, look, measured, said, short, spread
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -63,10 +63,11 @@ def _page(assessments: Sequence[Assessment], show_personal: bool, limits: Limits
     style = resources.files(__package__).joinpath("templates", "report.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    env = _environment()
+    env, lead = _environment(), leading(views)
     # A style element holds raw text: the sheet is ours and has no "<" in it (tested).
     text: str = env.get_template("report.html.j2").render(
-        views=views, lead=leading(views), opening=opening(views), title=title(views),
+        views=views, lead=lead, opening=opening(views), title=title(views),
+        more_broken=and_more(sum(v.counts["broken"] for v in views), len(lead)),
         comparisons=comparisons(views), style=Markup(style), policy=policy, limits=limits,  # noqa: S704
         draw=lambda one: picture.draw(one.assessment.system, one.assessment.findings, one.key),
     )  # fmt: skip
@@ -84,7 +85,7 @@ def _environment() -> Environment:
     env.filters |= {"said": said, "short": short, "cost": cost_brief, "anchor": _anchor}
     env.globals |= {
         "glyph": picture.glyph, "interval_bar": charts.interval_bar, "swatch": charts.swatch, "streams": picture.streams,
-        "measured": measured, "spread": spread, "money": _money, "ledger": ledger, "unchanged": unchanged,
+        "measured": measured, "in_bucket": in_bucket, "spread": spread, "money": _money, "ledger": ledger, "unchanged": unchanged,
         "finding_curves": finding_curves, "verdict_tone": lambda verdict: look(Status(str(verdict))).tone,
         "digest": lambda one: one.assessment.digest(), "terms": _TERMS, "tones": TONES, "buckets": BUCKETS, "redacted": REDACTED,
     }  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core.finding import Assessment
 from .view import Limits, Measured, Shown, View, leading, opening, title, view
-from .words import BUCKETS, clean, cost_brief, measured, said, short, spread
+from .words import BUCKETS, and_more, clean, cost_brief, in_bucket, measured, said, short, spread
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$@:-])")
 LIMITS = Limits(samples=0)
@@ -25,6 +25,7 @@ def render(assessments: Sequence[Assessment], *, show_personal: bool = False) ->
             f"{i}. **{escape(v.assessment.name)}**, {s.finding.severity}: {escape(s.sentence)}"
             for i, (v, s) in enumerate(lead, 1)
         ]
+        lines += ["", more] if (more := and_more(sum(v.counts["broken"] for v in views), len(lead))) else []
         lines.append("")
     for one in views:
         lines += _system(one)
@@ -53,7 +54,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def _system(one: View) -> list[str]:
     a = one.assessment
-    counts = " · ".join(f"{one.counts[name]} {name}" for name in ("derived", *BUCKETS.values()))
+    counts = " · ".join(in_bucket(one.counts[name], name) for name in ("derived", *BUCKETS.values()))
     lines = [f"## {escape(a.name)}", "", counts, ""]
     if a.conflicts:
         lines += [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.evidence import Status
 from ..core.finding import SEVERITIES, Assessment, Finding
-from .words import BUCKETS, LOOKS, clean, cost_brief, evidence_id, measured, sentence, spread, tally
+from .words import BUCKETS, LOOKS, and_more, clean, cost_brief, evidence_id, in_bucket, measured, sentence, spread, tally
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -34,6 +34,9 @@ def summary(assessments: Sequence[Assessment]) -> RenderableType:
     if lead:
         parts += [Text(), Text("Read first" if len(lead) > 1 else "The finding", style="bold")]
         parts += [_said(finding, one.system, f"{one.name}: " if len(assessments) > 1 else "") for one, finding in lead]
+        broken = sum(tally(one.findings)["broken"] for one in assessments)
+        more = and_more(broken, sum(finding.status is Status.BROKEN for _, finding in lead))
+        parts += [Text(more, style="dim")] if more else []
     return Group(*parts) if parts else Text("Nothing was assessed.")
 
 
@@ -76,7 +79,7 @@ def _counts(assessment: Assessment) -> Text:
         sign, style = _SIGNS[tone]
         if counts[name]:
             text.append("  ")
-            text.append(f"{sign} {counts[name]} {name}", style=style)
+            text.append(f"{sign} {in_bucket(counts[name], name)}", style=style)
     return text
 
 

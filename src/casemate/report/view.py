@@ -12,7 +12,7 @@ from .cards import card, facts, references
 from .hardening import hardening
 from .personal import hidden
 from .samples import Sample, samples
-from .words import BUCKETS, clean, cost_brief, count_of, evidence_id, look, sentence, tally
+from .words import BUCKETS, clean, cost_brief, count_of, evidence_id, in_bucket, look, sentence, tally
 
 DECISIONS = 10
 _FIX = ("critical", "high")
@@ -128,7 +128,7 @@ def opening(views: Sequence[View]) -> str:
     """What was done and how it came out, in counts."""
     total = {name: sum(v.counts[name] for v in views) for name in ("derived", *BUCKETS.values())}
     systems = count_of(len(views), "system")
-    parts = ", ".join(f"{n} {name}" for name, n in total.items() if name != "derived" and n)
+    parts = ", ".join(in_bucket(n, name) for name, n in total.items() if name != "derived" and n)
     return f"{systems} described as deployed. {count_of(total['derived'], 'threat')} derived" + (f": {parts}." if parts else ".")
 
 

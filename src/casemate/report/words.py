@@ -106,14 +106,24 @@ def evidence_id(evidence: Evidence) -> str:
 
 def is_share(evidence: Evidence) -> bool:
     """Whether the measure is a share of something, and so reads as a percentage."""
+    return is_share_of(evidence.measure, evidence.rate)
+
+
+def is_share_of(measure: str, rate: float) -> bool:
+    """The same of a measure by its name."""
     words = ("advantage", "error", "distance", "seconds", "ratio")
-    return 0 <= evidence.rate <= 1 and not any(word in evidence.measure for word in words)
+    return 0 <= rate <= 1 and not any(word in measure for word in words)
 
 
 def measured(evidence: Evidence, value: float | None = None) -> str:
     """The rate (or another value of the same measure) in the measure's own notation."""
     value = evidence.rate if value is None else value
-    return f"{100 * value:.0f}%" if is_share(evidence) else f"{value:.3g}"
+    return number(value, is_share(evidence))
+
+
+def number(value: float, share: bool) -> str:
+    """A share as a percentage, anything else in three digits."""
+    return f"{100 * value:.0f}%" if share else f"{value:.3g}"
 
 
 def spread(evidence: Evidence) -> str:
@@ -132,6 +142,16 @@ def count_of(number: float, one: str, many: str = "") -> str:
     return f"{number:,.0f} {word}"
 
 
+def in_bucket(number: int, name: str) -> str:
+    """The name of a bucket beside its count: `1 question`, `2 questions`, `1 broken`."""
+    return f"{number} {name.removesuffix('s') if number == 1 and name == BUCKETS['question'] else name}"
+
+
+def and_more(broken: int, shown: int) -> str:
+    """What to say below the findings to read first, where others are broken too."""
+    return f"and {broken - shown:,} more broken" if broken > shown else ""
+
+
 def cost_words(cost: Cost | None, by_row: bool = True) -> str:
     """What it cost as a clause: per row for evasion, in all for the rest. A censored cost never reads like a measured one."""
     if cost is None:
@@ -139,29 +159,33 @@ def cost_words(cost: Cost | None, by_row: bool = True) -> str:
     if cost.records:
         return f"with {count_of(cost.records, 'written record')}"
     if cost.queries is None:
-        if not by_row:
-            return f"more than {count_of(cost.censored_at, 'query', 'queries')}" if cost.censored_at else "cost not shown"
-        if not cost.censored_at:
-            return "fewer than half of the rows within the budget"
-        return f"fewer than half of the rows within {count_of(cost.censored_at, 'query', 'queries')} each"
+        return _censored(cost, by_row)
     if cost.queries == 0 and cost.gradients is not None:
         own = count_of(cost.gradients, "call")
         return f"no query to the deployed endpoint; half of the rows within {own} each on an own copy"
     if cost.queries == 0:
         return "without a query to the deployed endpoint"
     queries = count_of(cost.queries, "query", "queries")
-    return f"half of the rows within {queries} each" if by_row else f"with {queries}"
+    return f"half of the rows within {queries} each{cost.campaign}" if by_row else f"with {queries}{cost.campaign}"
+
+
+def _censored(cost: Cost, by_row: bool) -> str:
+    """The cost of what was not reached."""
+    if not cost.censored_at:
+        return "fewer than half of the rows within the budget" if by_row else "cost not shown"
+    asked = count_of(cost.censored_at, "query", "queries") + (" each" if by_row else "") + cost.campaign
+    if cost.blocked:
+        return f"{'fewer than half of the rows, ' if by_row else ''}blocked by the endpoint after {asked}"
+    return f"fewer than half of the rows within {asked}" if by_row else f"more than {asked}"
 
 
 def cost_brief(cost: Cost | None) -> str:
     """The same in a table cell."""
     if cost is None:
         return "not measured"
-    if cost.records:
-        return count_of(cost.records, "record")
-    if cost.queries == 0:
-        return "0 queries" + (f", {count_of(cost.gradients, 'own call')}" if cost.gradients is not None else "")
-    return str(cost) if cost.queries is not None or cost.censored_at else "not shown"
+    if cost.queries == 0 and not cost.records and cost.gradients is not None:
+        return f"0 queries, {count_of(cost.gradients, 'own call')}"
+    return str(cost)
 
 
 def access_words(may: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..core.adversary import Adversary, Budget, Need, researcher
 from ..core.attack import attacks, parameters
 from ..core.case import AnyCase, Evade, Inputs
 from ..core.control import Service
-from ..core.errors import BadInput, NotGranted
+from ..core.errors import BadInput, BudgetSpent, NotGranted, RunError
 from ..core.evidence import Baseline, Cost, Evidence
 from ..core.oracle import Known
 from ..core.target import to_numpy
@@ -29,6 +30,19 @@ NOISE_ROWS = 100  # rows of the baseline: enough to tell a system that fails by 
 SHARD = 500  # rows of a shard: enough to fill a model call, small enough for memory
 
 
+@contextmanager
+def _judged() -> Iterator[None]:
+    """A cap that ends an attack leaves a claim; one that ends the judge's own questions leaves nothing to say."""
+    try:
+        yield
+    except BudgetSpent as spent:
+        raise RunError(
+            f"the judge could not finish: {spent}. What an attack claims is no evidence until the target itself was asked: "
+            "raise query_cap by at least those rows, or give fewer"
+        ) from spent
+
+
+@_judged()
 def run(
     attack: Any,
     target: Any,
@@ -58,6 +72,7 @@ def run(
     Raises:
         NotGranted: The attack needs more than the adversary holds.
         BadInput: The case cannot be attacked (empty, not finite, outside its domain, wrong shape).
+        RunError: The cap of a remote target does not cover what the judge has to ask.
     """
     from ..targets.wrap import wrap
 
@@ -180,7 +195,7 @@ def evade_evidence(
         may=setting.adversary.may.names, budget=str(setting.adversary.budget), target=setting.target.name,
         fingerprint=setting.target.fingerprint(), case=case.kind, seed=setting.seed,
         measure="rows broken", rate=hits / n if n else 0.0, interval=interval, n=n, verdict=verdict, reasons=reasons,
-        baseline=baseline, cost=_cost(times, fell, copy, setting), spent=merge_spent(parts), health=health, rows=rows,
+        baseline=baseline, cost=_cost(rows, times, copy, parts), spent=merge_spent(parts), health=health, rows=rows,
         curves={"own calls" if copy else "queries": curve(times, fell)} if n else {},
         extra=_extra(case, rows, setting, parts), papers=attack.info.papers,
         seconds=sum(part.seconds for part in parts),
@@ -198,15 +213,20 @@ def _times(rows: dict[str, Any], copy: bool) -> Any:
     return np.where(broken, when, spent[right].max(initial=0.0))[right]
 
 
-def _cost(times: Any, fell: Any, copy: bool, setting: Setting) -> Cost:
-    """Deployed queries until half the rows broke; none at all for what was found on a copy."""
-    accounts, days = setting.adversary.budget.accounts, setting.adversary.budget.days
+def _cost(rows: dict[str, Any], times: Any, copy: bool, parts: Sequence[Part]) -> Cost:
+    """Deployed queries until half the rows broke, none at all for what was found on a copy; time and accounts as used."""
+    days = max((float(part.facts.get("days", 0.0)) for part in parts), default=0.0) or None
+    accounts = max((int(part.facts.get("accounts", 1)) for part in parts), default=1) or 1
     if not len(times):
         return Cost(None, None, accounts, days)
+    fell = rows["broken"][rows["right"]]
     half = median_time(times, fell)
     if copy:
         return Cost(0.0 if half is not None else None, None, accounts, days, gradients=half)
-    return Cost(half, float(times.max()), accounts, days)
+    # Stopped by the endpoint, not by the purse: most of the rows that stand were refused.
+    blocked = half is None and 2 * int(rows["blocked"].sum()) > int((~fell).sum())
+    share = None if half is not None else float(fell.mean())
+    return Cost(half, float(times.max()), accounts, days, blocked=blocked, share=share)
 
 
 def _extra(case: Evade, rows: dict[str, Any], setting: Setting, parts: Sequence[Part]) -> dict[str, Any]:

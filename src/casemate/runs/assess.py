@@ -19,11 +19,14 @@ from ..core.target import take, to_numpy
 from ..store.cells import Store
 from ..threats.derive import Derivation, derive
 from ..threats.load import load
-from .bench import Bench, deployed_services, one_class, open_bench
-from .engine import Show, Work, run_cells
+from .bench import Bench, deployed_services, one_class, open_bench, unverified
+from .engine import Applied, Show, Work, run_cells
 from .findings import collect, evidence_of
 from .plan import Plan, plan, profile
 from .versions import versions
+from .watched import watched
+
+ABSENT = "it is not in the store"
 
 
 def _silent(event: Any) -> None:
@@ -45,6 +48,9 @@ class Prepared:
     deadline_s: float | None
     clean: dict[str, float]
     row_seconds: dict[str, float]
+    name: str = ""  # what it is called, where not as the system is
+    reproduce: str = ""  # the command that repeats it, where it is no plain assessment
+    applied: Applied = ()  # controls by id and parameters, for worker processes
 
     @property
     def calls(self) -> float:
@@ -64,9 +70,10 @@ def prepare(path: str | Path | System, *, budget: str = "standard", seed: int = 
     system = path if isinstance(path, System) else load(path)
     chosen, deadline = profile(budget)
     derivation = derive(system)
-    names = sorted({t.target for t in derivation.threats} | {b.component for b in system.target})
+    names = sorted(({t.target for t in derivation.threats} | {b.component for b in system.target}) - {""})
     benches = {name: open_bench(system, name) for name in names}
     conflicts = [f"{name}: {note}" for name, bench in benches.items() if (note := one_class(bench.data))]
+    conflicts += [f"{name}: {note}" for name in names if (note := unverified(system.binding(name)))]
     for name in names:
         if look:
             before = benches[name].system
@@ -111,7 +118,7 @@ def _looked_at(bench: Bench, name: str) -> tuple[Bench, list[str]]:
     from ..targets.conflict import conflicts, shown
 
     stated = bench.system.component(name).model
-    measured = shown(bench.target, take(bench.data.x, np.arange(min(4, len(bench.data.y)))), singles=0)
+    measured = shown(watched(bench.target), take(bench.data.x, np.arange(min(4, len(bench.data.y)))), singles=0)
     said = (stated.output if stated else None) or "unknown"
     messages = conflicts(said, stated.precision_digits if stated else None, measured)
     if not messages and said != "unknown":
@@ -129,9 +136,10 @@ def clean_numbers(bench: Bench, most: int = 500) -> dict[str, float]:
         return {}
     slow = bench.modality == "bytes"
     x, y = take(bench.data.x, np.arange(min(40 if slow else most, len(bench.data.y)))), to_numpy(bench.data.y)
-    bench.target.respond(take(x, [0]))  # the first call pays for loading
+    target = watched(bench.target)  # or one that hangs would do so before the run begins
+    target.respond(take(x, [0]))  # the first call pays for loading
     began = time.perf_counter()
-    label = to_numpy(bench.target.respond(x).label)
+    label = to_numpy(target.respond(x).label)
     took = time.perf_counter() - began
     y = y[: len(label)]
     return {
@@ -150,6 +158,7 @@ def assess(
     show: Show = _silent,
     prepared: Prepared | None = None,
     only_stored: bool = False,
+    record: bool = True,
 ) -> Assessment:
     """Assess a described system.
 
@@ -162,6 +171,7 @@ def assess(
         show: Called with an `Event` whenever something moves.
         prepared: What `prepare` made of `path`, if the caller has it already.
         only_stored: Attack nothing: report what the store holds, the rest as not tested.
+        record: Whether the store keeps the assessment too, beside its cells.
 
     Raises:
         BadSystem: The description cannot be read; carries every problem.
@@ -179,15 +189,16 @@ def assess(
     samples: dict[str, dict[str, Any]] = {}
     cut: list[tuple[str, str, str]] = []
     for name, bench in ready.benches.items():
-        work = Work(store=own, workers=workers, deadline=deadline, source=source)
+        work = Work(store=own, workers=workers, deadline=deadline, source=source, applied=ready.applied)
         parts = run_cells(bench, ready.plans[name].cells, work, show)
-        reason = "it is not in the store" if only_stored else "the time ran out before it"
+        reason = ABSENT if only_stored else "the time ran out before it"
         found, missing, shots = evidence_of(bench, ready.plans[name], parts, reason)
         evidence[name] = found
         cut += missing
         samples |= shots
-    result = _assessment(ready, evidence, cut, samples, _command(source, seed, budget, workers), time.perf_counter() - began)
-    if own and not only_stored:
+    command = ready.reproduce or _command(source, seed, budget, workers)
+    result = _assessment(ready, evidence, cut, samples, command, time.perf_counter() - began)
+    if own and record and not only_stored:
         own.add_run(result.digest(), result.name, _json(result))
     return result
 
@@ -200,7 +211,7 @@ def _assessment(
     findings = collect(ready.derivation, ready.system, evidence, untested)
     where = {threat: key for threat, key in _sampled(findings).items() if key in samples}
     return Assessment(
-        name=ready.system.name or Path(ready.path).stem, path=ready.path, system=ready.system, findings=findings,
+        name=ready.name or title(ready), path=ready.path, system=ready.system, findings=findings,
         questions=tuple(_question(q) for q in ready.derivation.questions), conflicts=ready.conflicts,
         untested=tuple({"what": f"{threat}: {attack}", "reason": reason} for threat, attack, reason in untested),
         seed=ready.seed, budget=ready.budget, reproduce=command, versions=versions(), clean=ready.clean,
@@ -208,6 +219,11 @@ def _assessment(
         personal=any(a.personal.value != "no" for a in ready.system.assets if a.kind in ("training_data", "input_data")),
         seconds=seconds,
     )  # fmt: skip
+
+
+def title(ready: Prepared) -> str:
+    """What the assessed system is called."""
+    return ready.system.name or Path(ready.path).stem
 
 
 def _sampled(findings: Sequence[Any]) -> dict[str, str]:

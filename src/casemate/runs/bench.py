@@ -5,6 +5,7 @@ This runs the user's code, as a test runner would: assess only descriptions you 
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from collections.abc import Callable
@@ -27,6 +28,12 @@ from ..core.system import System
 from ..core.target import Recipe, Target, count, to_numpy
 
 _GOALS: dict[str, Any] = {"wrong": Wrong, "becomes": Becomes, "routed": Routed, "shift": Shift, "vanish": Vanish}
+
+# What a description may say of a URL in `shape`. The count of what was sent, the clock and the pace are not its to choose.
+_SHAPE = (
+    "model", "model_version", "input_key", "label_path", "scores_path", "output", "datatype", "batched", "body", "classes",
+    "max_batch", "retries", "max_wait_s", "headers_from_env", "verify", "version", "random",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,9 +196,13 @@ def _remote(binding: Binding, folder: Path) -> Target:
     if binding.query_cap is None or binding.pace_per_s is None:
         raise UsageError(f"target.url of {binding.component!r} needs query_cap and pace_per_s: how much may be sent, how fast")
     options: dict[str, Any] = dict(binding.shape)
+    for key in options.keys() - set(_SHAPE):
+        close = difflib.get_close_matches(key, _SHAPE, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(_SHAPE)}"
+        raise UsageError(f"target.shape.{key} of {binding.component!r} cannot be set in a description; {hint}")
     counts = folder / ".casemate"
     counts.mkdir(exist_ok=True)
-    options.setdefault("count_file", counts / f"{binding.component}.queries")
+    options["count_file"] = counts / f"{binding.component}.queries"
     if binding.token_env:
         options["headers_from_env"] = {"Authorization": f"Bearer ${binding.token_env}"}
     if binding.timeout_s is not None:
@@ -204,6 +215,13 @@ def _remote(binding: Binding, folder: Path) -> Target:
     except TypeError as error:
         raise UsageError(f"target.shape of {binding.component!r}: {error}") from error
     return Pipeline(model=model)
+
+
+def unverified(binding: Binding | None) -> str:
+    """What to say of a URL whose certificate is not checked: anybody on the way can answer in its place."""
+    if binding is None or not binding.url or dict(binding.shape).get("verify", True):
+        return ""
+    return f"CONFLICT: shape.verify is false, so nothing shows that it is {binding.url} that answers"
 
 
 def _holdout(made: Any, component: str) -> Holdout:

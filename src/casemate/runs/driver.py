@@ -21,6 +21,8 @@ from ..core.oracle import Oracle
 from ..core.random import RowRandom
 from ..core.target import count, take, to_numpy
 
+TENTHS = 10  # yields (or queries of a dialogue) it takes to have a last tenth
+STILL = 0.05  # gain in the last tenth that says the attack was not done
 PACK = 4096  # most rows of one packed model call: enough to fill it, small enough for memory
 Progress = Callable[[float], None]
 
@@ -34,7 +36,8 @@ class Trace:
         believed: Rows the attacker believes broken.
         broke_at: What each row had spent (queries, or local calls and gradients on a copy) when it was first seen broken.
         blocked: Rows the endpoint refused before they broke.
-        improving: Rows whose loss still rose in the last tenth of the attack: more steps might help.
+        improving: Rows still getting nearer in the last tenth of the attack: more steps might help.
+        measured: Rows of which that is known.
         stopped: Why the attack ended early, or an empty string.
     """
 
@@ -43,6 +46,7 @@ class Trace:
     broke_at: NDArray[np.float64]
     blocked: NDArray[np.bool_]
     improving: NDArray[np.bool_]
+    measured: NDArray[np.bool_]
     stopped: str = ""
 
 
@@ -117,23 +121,27 @@ class _Book:
 
     def trace(self, blocked: NDArray[np.bool_], stopped: str) -> Trace:
         x = self._case.x if self._x is None else self._x
+        improving, measured = self._improving()
         return Trace(
             x=x, believed=self.believed, broke_at=self._broke_at, blocked=blocked & ~self.believed,
-            improving=self._improving(), stopped=stopped,
+            improving=improving, measured=measured, stopped=stopped,
         )  # fmt: skip
 
-    def _improving(self) -> NDArray[np.bool_]:
-        """Health check 11: the best loss, rescaled to [0, 1], rose by more than 0.05 in the last tenth."""
+    def _improving(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Health check 11: the best loss, rescaled to [0, 1], rose by more than 0.05 in the last tenth; where it is known."""
         steps = len(self._losses)
-        if steps < 10:
-            return np.zeros(len(self._case), bool)
-        best = np.full((3, len(self._case)), np.nan)  # at the first yield, at nine tenths, at the last
+        if steps < TENTHS:
+            return np.zeros(len(self._case), bool), np.zeros(len(self._case), bool)
+        best = np.full((3, len(self._case)), np.nan)  # where first seen, at nine tenths, at the last
         for i, (places, loss) in enumerate(self._losses):
-            for slot in (0, 1, 2) if i == 0 else (1, 2) if i <= 0.9 * steps else (2,):
-                best[slot, places] = np.where(np.isfinite(loss), loss, np.nan)
+            loss = np.where(np.isfinite(loss), loss, np.nan)
+            best[0, places] = np.where(np.isnan(best[0, places]), loss, best[0, places])
+            for slot in (1, 2) if i <= 0.9 * steps else (2,):
+                best[slot, places] = loss
         with np.errstate(invalid="ignore", divide="ignore"):
             rise = (best[2] - best[1]) / np.maximum(best[2] - best[0], 1e-12)
-            return np.asarray(~self.believed & (rise > 0.05) & (best[2] - best[0] > 1e-9))
+            improving = ~self.believed & (rise > STILL) & (best[2] - best[0] > 1e-9)
+        return np.asarray(improving), np.isfinite(best).all(0)
 
 
 def _like(x: Any, shape_of: Any) -> Any:
@@ -167,7 +175,7 @@ def drive_dialogue(attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, pro
         _answer(pack, oracle, case)
         if progress:
             progress(1 - sum(talk.ask is not None for talk in talks) / len(talks))
-    return _trace(talks, case)
+    return _trace(talks)
 
 
 class _Talk:
@@ -180,6 +188,8 @@ class _Talk:
         self.ask: Ask | None = None
         self.claim = Claim(take(case.x, [0]), False)
         self.broke_at, self.blocked, self.stopped = np.nan, False, ""
+        self._asked = 0
+        self._notes: list[tuple[int, float]] = []  # queries by then, and the nearest known
 
     @property
     def size(self) -> int:
@@ -212,6 +222,22 @@ class _Talk:
         if not isinstance(found, Ask):
             raise RunError(f"a dialogue yields Ask or Claim; {found!r} is neither")
         self.ask = found
+        if found.note is not None:
+            self._notes.append((self._asked, float(found.note)))
+        self._asked += count(found.x)
+
+    @property
+    def measured(self) -> bool:
+        """Whether the attack said how near it was, before a step and after."""
+        return self._asked >= TENTHS and len(self._notes) > 1
+
+    @property
+    def improving(self) -> bool:
+        """Health check 11: in the last tenth of its queries, or in its last step, it came nearer by more than 5 %."""
+        if not self.measured or self.claim.broken:
+            return False
+        early = [note for asked, note in self._notes[:-1] if asked <= 0.9 * self._asked] or [self._notes[0][1]]
+        return self._notes[-1][1] < (1 - STILL) * early[-1]
 
     def give_up(self) -> None:
         self.ask = None
@@ -275,13 +301,14 @@ def _join(parts: list[Any]) -> Any:
     return np.concatenate([np.asarray(to_numpy(part)) for part in parts])
 
 
-def _trace(talks: list[_Talk], case: Evade) -> Trace:
+def _trace(talks: list[_Talk]) -> Trace:
     return Trace(
         x=_join([talk.claim.x for talk in talks]),
         believed=np.array([talk.claim.broken for talk in talks]),
         broke_at=np.array([talk.broke_at for talk in talks]),
         blocked=np.array([talk.blocked and not talk.claim.broken for talk in talks]),
-        improving=np.zeros(len(case), bool),
+        improving=np.array([talk.improving for talk in talks]),
+        measured=np.array([talk.measured for talk in talks]),
         stopped=next((talk.stopped for talk in talks if talk.stopped), ""),
     )
 

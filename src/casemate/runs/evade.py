@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..core.adversary import Adversary, Need
 from ..core.case import Evade
 from ..core.control import Service
-from ..core.oracle import Endpoint, Known, Meter, Oracle
+from ..core.oracle import DAY, Endpoint, Known, Meter, Oracle
 from ..core.random import RowRandom
 from ..core.target import Target, count, take, to_numpy
 from ..judges.evade import Judged, judge, right_at_start
@@ -64,15 +64,17 @@ def run_evade(attack: Any, case: Evade, setting: Setting, progress: Progress | N
     before = setting.target.state()
     right, first_label = right_at_start(case, endpoint, meter)
     inner = case.only(np.flatnonzero(right))
-    oracle = Oracle(endpoint, setting.hands, meter, setting.known)
+    witness = health.Witness(inner, setting.target, meter) if setting.check_health and len(inner) else None
+    oracle = Oracle(endpoint, setting.hands, meter, setting.known, watch=witness)
     rng = RowRandom(setting.seed).fork(_stream(attack.info.id))
     trace = drive(attack, oracle, inner, rng, progress) if len(inner) else None
+    facts: dict[str, Any] = {"stopped": "" if trace is None else trace.stopped, "copy": oracle.on_copy}
+    facts |= {"days": endpoint.now / DAY, "accounts": len(endpoint.used)}  # by now: what follows is not the attacker's
     judged = judge(inner, trace.x, endpoint, meter) if trace is not None else None
     rows = _columns(case, right, first_label, trace, judged, oracle)
-    facts: dict[str, Any] = {"stopped": "" if trace is None else trace.stopped, "copy": oracle.on_copy}
     facts["budget_kept"] = _kept(meter, setting.hands, case.row)
-    if setting.check_health and trace is not None and judged is not None:
-        facts |= health.measure(attack, inner, trace, judged, setting, endpoint, meter)
+    if witness is not None and trace is not None and judged is not None:
+        facts |= health.measure(attack, inner, trace, judged, setting, endpoint, meter, witness)
     facts["state_kept"] = setting.target.state() == before
     return Part(
         rows=rows, spent=dict(meter.total), facts=facts, seconds=time.perf_counter() - began,

@@ -74,9 +74,17 @@ def _evidence(bench: Bench, cells: list[Cell], parts: list[Part], base: dict[str
 
         name = bench.target.name if bench.target else bench.component
         mark = bench.target.fingerprint() if bench.target else None
-        return set_evidence(attack, case, cell.adversary, name, mark, cell.seed, parts[0])
+        return _as_used(set_evidence(attack, case, cell.adversary, name, mark, cell.seed, parts[0]), parts[0])
     noise = None if base is None else (int(base["broken"].sum()), int(base["right"].sum()))
     return evade_evidence(attack, case, setting_of(bench, cell), parts, noise)
+
+
+def _as_used(evidence: Evidence, part: Part) -> Evidence:
+    """The evidence of a set with the time and the accounts that were used, not those that were granted."""
+    if evidence.cost is None:
+        return evidence
+    days, accounts = part.facts.get("days"), int(part.facts.get("accounts", 1)) or 1
+    return replace(evidence, cost=replace(evidence.cost, days=days or None, accounts=accounts))
 
 
 def _failed(bench: Bench, cell: Cell, error: str) -> Evidence:
@@ -180,9 +188,22 @@ def _finding(threat: Any, system: System, evidence: dict[str, Evidence], unteste
             "budget": str(adversary.budget), "knowledge": list(adversary.knowledge), "derived_from": list(adversary.derived_from),
             "facts": [str(fact) for fact in threat.facts],
         },
-        mappings=_mappings(threat.mappings), mitigations=tuple(threat.mitigations), maturity=threat.maturity,
+        mappings=_mappings(threat.mappings), mitigations=_fitting(threat.mitigations, own), maturity=threat.maturity,
         file=threat.place[0], line=threat.place[1],
     )  # fmt: skip
+
+
+def _fitting(mitigations: Sequence[str], own: Sequence[Evidence]) -> tuple[str, ...]:
+    """The mitigations that touch what the break cost: nothing around the endpoint does, where it was never asked."""
+    copied = any(e.broken and _on_copy(e) for e in own)
+    return tuple(id for id in mitigations if not (copied and id.startswith("service.")))
+
+
+def _on_copy(evidence: Evidence) -> bool:
+    """Whether it was found on the attacker's own copy, without one query to the deployed endpoint."""
+    held = evidence.case == "evade" or "artifact" in evidence.may
+    cost = evidence.cost
+    return held and cost is not None and not cost.queries and not cost.censored_at
 
 
 def _mappings(references: Iterable[Any]) -> dict[str, Any]:
@@ -203,6 +224,8 @@ def _status(threat: Any, own: Sequence[Evidence], untested: Sequence[Cut]) -> tu
     why = [f"{attack}: {reason}" for id, attack, reason in untested if id == threat.id]
     if not own and why and all("dominated by" in reason for reason in why):
         return Status.NOT_APPLICABLE, "; ".join(why)
+    if not own and not threat.target:
+        return Status.UNTESTED, "no system.target is bound"
     if not own:
         return Status.UNTESTED, "; ".join(why) or "no test fits this kind of input"
     verdicts = {e.verdict for e in own}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.adversary import Adversary, Need
-from ..core.attack import attacks, parameters
+from ..core.attack import attacks, parameters, unfitting
 from ..core.case import Poison
 from ..core.constraint import Ball
 from ..core.errors import UsageError
@@ -166,6 +166,8 @@ def _own(bench: Bench, chosen: Profile) -> Profile:
             params.setdefault(key, {}).update({name: pick(v) for name, v in dict(value).items()})
         elif key in Profile.__slots__:
             fields[key] = pick(value)
+            if unfit := unfitting(Profile, {key: fields[key]}):
+                raise UsageError(f"target.attacks of {bench.component!r}: {unfit}")
         else:
             known = ", ".join(Profile.__slots__)
             raise UsageError(f"target.attacks.{key} of {bench.component!r}: give an attack id, or one of {known}")
@@ -192,6 +194,8 @@ def _attack(id: str, bench: Bench, chosen: Profile, adversary: Adversary) -> tup
     if strange:
         names = ", ".join(sorted(known)) or "none"
         raise UsageError(f"target.attacks.{id}: {', '.join(sorted(strange))} is no parameter of it; it has {names}")
+    if unfit := unfitting(kind, wished):
+        raise UsageError(f"target.attacks.{id}: {unfit}")
     return kind(**wished), ""
 
 

@@ -22,11 +22,12 @@ from ..core.errors import BadInput
 from ..core.evidence import Check, Cost, Evidence, Verdict, plain
 from ..core.oracle import DAY, Endpoint, Known, Meter, Oracle
 from ..core.random import RowRandom
-from ..core.target import Target, count
+from ..core.target import Response, Target, count, take
 from ..judges import copy, infer, poison, smuggle, stall
 from ..judges.opinion import Opinion
-from ..judges.verdict import width_check
+from ..judges.verdict import failures, unknowns, width_check
 from .driver import Progress, drive_set
+from .health import ASKING, FEW, differ
 from .part import Part
 from .watched import PATIENCE, Watched, watched_recipe
 
@@ -70,11 +71,13 @@ def set_part(
     endpoint = Endpoint(door, controls, accounts=adversary.budget.accounts, days=days)
     oracle = Oracle(endpoint, adversary, meter, known)
     before = None if target is None else target.state()
+    start = _answers(case, watched, meter)
     tape = _Tape(attack, meter)
     claim, stopped = drive_set(tape, oracle, case, RowRandom(seed).fork(zlib.crc32(attack.info.id.encode())), progress)
     opinion = _judge(attack, case, claim, tape, endpoint, meter, seed, watched)
     facts = {
-        "opinion": opinion.to_facts(), "stopped": stopped, "copy": oracle.on_copy,
+        "opinion": opinion.to_facts(), "stopped": stopped, "copy": oracle.on_copy, "kind": case.kind,
+        "calls": sum(meter.total[kind] for kind in ASKING), "answers_changed": _changed(start, case, watched, meter),
         "state_kept": target is None or target.state() == before, "budget_kept": _kept(meter, adversary, _size(case) + SPARE),
     }  # fmt: skip
     return Part(
@@ -132,6 +135,22 @@ def check_set(case: AnyCase, target: Target | None) -> None:
             raise BadInput(f"the recipe has {count(case.recipe.x)} inputs and {len(case.recipe.y)} labels; give one each")
         if len({str(label) for label in np.asarray(case.recipe.y).tolist()}) < 2:
             raise BadInput("the training labels have one class; nothing can be learned or poisoned")
+
+
+def _answers(case: AnyCase, target: Watched | None, meter: Meter) -> Response | None:
+    """How a deterministic target answers a few inputs of the case; None where nothing can be told from asking it again."""
+    x = case.x if isinstance(case, Infer) else case.truth.x if isinstance(case, Copy) and case.truth is not None else None
+    if x is None or target is None or target.random:
+        return None
+    few = np.arange(min(FEW, count(x)))
+    meter.count("health", len(few))
+    return target.respond(take(x, few), rows=few)
+
+
+def _changed(start: Response | None, case: AnyCase, target: Watched | None, meter: Meter) -> int | None:
+    """Health check 2, where a hash cannot see it: how many of the first rows are answered otherwise at the end."""
+    after = None if start is None else _answers(case, target, meter)
+    return None if start is None or after is None else int(differ(start, after).sum())
 
 
 def _size(case: AnyCase) -> int:
@@ -209,11 +228,17 @@ def _kept(meter: Meter, adversary: Adversary, size: int) -> bool:
 
 
 def _health(opinion: Opinion, facts: dict[str, Any]) -> tuple[Check, ...]:
+    changed = facts.get("answers_changed")
+    detail = "hash before and after" + ("" if changed is None else "; the first rows asked again")
+    if changed:
+        detail = f"the target changed during the run: {changed} rows are answered otherwise than before it"
     found = [
-        Check(2, "target untouched", bool(facts["state_kept"]), "hash before and after"),
+        Check(2, "target untouched", bool(facts["state_kept"]) and not changed, detail),
         Check(23, "budget kept", bool(facts["budget_kept"]), "ledger against budget"),
         *opinion.checks,
     ]
+    if facts.get("kind") in ("infer", "copy"):  # the others are read off a file, a training or the ledger itself
+        found.append(Check(3, "the attack asked", facts["calls"] > 0, f"{facts['calls']} calls"))
     if opinion.interval is not None:
         found.append(width_check(opinion.interval))
     return tuple(sorted(found, key=lambda check: check.number))
@@ -221,14 +246,15 @@ def _health(opinion: Opinion, facts: dict[str, Any]) -> tuple[Check, ...]:
 
 def _verdict(opinion: Opinion, health: tuple[Check, ...]) -> tuple[Verdict, tuple[str, ...]]:
     """The judge's rule decides a break; what is not broken is resisted only by a healthy attack that measured something."""
-    sick = tuple(f"check {c.number}, {c.name}: {c.detail}" for c in health if c.fatal and c.ok is False)
+    sick = failures(health)
     if opinion.broken:
         beside: tuple[str, ...] = ()
         if opinion.baseline is not None and opinion.baseline.rate >= opinion.rate:
             beside = (f"{opinion.baseline.name} does as well ({opinion.baseline.rate:.3f}): no skill is needed",)
         return Verdict.BROKEN, (*opinion.why, *beside, *sick)
-    if opinion.n == 0 or sick:
-        return Verdict.INCONCLUSIVE, (*opinion.why, *sick)
+    doubts = (*sick, *unknowns(health), *((opinion.undecided,) if opinion.undecided else ()))
+    if opinion.n == 0 or doubts:
+        return Verdict.INCONCLUSIVE, (*opinion.why, *doubts)
     if opinion.line is not None and opinion.interval is not None and opinion.interval.high >= opinion.line:
         undecided = f"{opinion.n} samples cannot exclude {opinion.line:g}: the interval is {opinion.interval}"
         return Verdict.INCONCLUSIVE, (*opinion.why, undecided)

@@ -17,8 +17,16 @@ from ..core.adversary import Need
 from ..core.errors import BadInput, CasemateError, TargetFailed
 from ..core.target import Response, Slope
 from .answers import brief
+from .identity import digest as content
 
 SLICE = 512  # rows of one pass on a CPU: the activations of more no longer fit its cache, and a row costs twice as much
+
+
+# What torch keeps in a module besides its weights: the parameters again, weak references to them, and hooks.
+_TORCH = frozenset({
+    "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "_is_full_backward_hook", "training",
+    "_flat_weights", "_flat_weight_refs", "_compiled_call_impl",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +105,12 @@ class TorchModule:
             return Response(out.reshape(-1), None, out.reshape(-1, 1))
         raise TargetFailed(f"{self.name} returned shape {tuple(out.shape)}; expected (n, classes) or (n,)")
 
-    def fingerprint(self) -> str:
-        """Weights, buffers and the source of every class in the module."""
-        digest = hashlib.sha256(self.version.encode())
+    def fingerprint(self) -> str | None:
+        """Weights, buffers, plain attributes and the source of every class; None where an attribute hides its state."""
+        held = self._attributes(strict=True)
+        if held is None:
+            return None
+        digest = hashlib.sha256(self.version.encode() + held.encode())
         for kind in sorted({type(part) for part in self.module.modules()}, key=lambda k: k.__qualname__):
             digest.update(_source(kind).encode())
         digest.update(repr(self.module).encode())
@@ -110,7 +121,21 @@ class TorchModule:
         digest = hashlib.sha256(self._weights())
         for name, part in self.module.named_modules():
             digest.update(f"{name}:{part.training};".encode())
+        digest.update(str(self._attributes(strict=False)).encode())
         return digest.hexdigest()
+
+    def _attributes(self, strict: bool) -> str | None:
+        """What every submodule holds as plain Python: a temperature, a threshold, a list, a function."""
+        if isinstance(self.module, torch.jit.ScriptModule):  # keeps its attributes and its program in C
+            return None
+        held = [
+            (name, {k: v for k, v in vars(part).items() if k not in _TORCH and "_hooks" not in k})
+            for name, part in self.module.named_modules()
+        ]
+        try:
+            return content(held, strict=strict)
+        except Exception:  # noqa: BLE001  an attribute may raise whatever it likes when it is looked at
+            return None
 
     def _weights(self) -> bytes:
         digest = hashlib.sha256()

@@ -64,6 +64,18 @@ def test_a_limit_refuses_and_the_flood_is_resisted(target, case):
     assert "refused 900" in evidence.reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("admitted", "verdict"),
+    [(0, "resisted"), (500, "resisted"), (501, "inconclusive"), (985, "inconclusive"), (990, "broken"), (1000, "broken")],
+)
+def test_a_flood_resists_where_at_most_half_got_through(target, case, admitted, verdict):
+    evidence = cm.run(Flood(), target, case, adversary=SENDER, controls=[Limit(admitted)])
+    assert (evidence.verdict, evidence.extra["admitted"]) == (verdict, admitted)
+    if verdict == "inconclusive":
+        assert f"{admitted} of 1000 rows admitted" in evidence.reasons[0]
+        assert "more than half, less than nearly all" in evidence.reasons[1]
+
+
 def test_the_flood_waits_within_its_stretch_of_time_and_no_longer(target, case):
     patient = Adversary(name="patient", may=Need.SUBMIT, budget=Budget(days=30))
     evidence = cm.run(Flood(), target, case, adversary=patient, controls=[Limit(100, window=20.0)])

@@ -148,7 +148,8 @@ def test_a_model_that_is_not_linear_is_said_to_be_so_and_the_copy_is_handed_in(c
     assert evidence.extra["copy"]["linear"] is False
     assert any(check.number == 34 and check.ok is False for check in evidence.health)
     assert evidence.claims is not None
-    assert evidence.verdict is Verdict.RESISTED
+    assert evidence.verdict is Verdict.INCONCLUSIVE
+    assert "does not apply: the model is not linear" in str(evidence)
 
 
 def test_labels_alone_are_refused_by_name(cancer):

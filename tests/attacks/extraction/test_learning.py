@@ -89,4 +89,5 @@ def test_one_class_gives_a_constant_copy():
     case = Copy(pool=x[:50], queries=50, truth=Holdout(x=x[50:], y=np.zeros(50, int)))
     evidence = cm.run(LearningExtraction(), constant, case, adversary=replace(researcher(), may=Need.LABEL))
     assert evidence.extra["copy"]["model"] == "constant"
-    assert evidence.verdict is Verdict.RESISTED  # no better than the majority class
+    assert evidence.verdict is Verdict.INCONCLUSIVE
+    assert "no better than the majority class" in evidence.reasons[-1]

@@ -124,6 +124,16 @@ def test_open_doors_are_found(weights):
     assert evidence.extra["format"] == "npy"
 
 
+def test_an_artifact_that_may_be_read_is_in_reach_whether_or_not_a_file_is_bound(tmp_path):
+    facts = {"endpoint.auth": "key", "access.read_binary": "yes"}
+    for artifact in (None, tmp_path / "gone"):
+        evidence = run(Probe(), Smuggle(artifact=artifact, facts=facts))
+        assert evidence.verdict is Verdict.BROKEN
+        assert evidence.extra["checks"] == {"callers authenticate": True, "artifact out of reach": False}
+        assert "sha256" not in evidence.extra
+    assert run(Probe(), Smuggle(facts={"read_binary": "no"})).verdict is Verdict.RESISTED
+
+
 def test_closed_doors_resist_and_unknown_ones_are_questions():
     closed = {"endpoint.auth": "key", "endpoint.admin_exposed": "no"}
     assert run(Probe(), Smuggle(facts=closed)).verdict is Verdict.RESISTED

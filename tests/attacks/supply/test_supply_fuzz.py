@@ -31,11 +31,17 @@ def verdict(data: bytes) -> str:
 
 
 class Watcher(pickle.Unpickler):
-    """An unpickler that imports nothing: it stops at the first global that is not on the allow list."""
+    """An unpickler that imports nothing: it stops at the first global that is not on the allow list.
+
+    Of a dotted name Python imports the first part first; where that can be no file's name, nothing is imported.
+    """
 
     reached: tuple[str, str] | None = None
 
     def find_class(self, module: str, name: str) -> object:
+        first = module.split(".")[0].strip()
+        if not module or not all(char.isalnum() or char in "_-" for char in first):
+            raise ModuleNotFoundError(module)
         if (module, name) not in default_allowed():
             self.reached = (module, name)
             raise pickle.UnpicklingError("reached")
@@ -129,6 +135,27 @@ def test_assembled_pickles_show_every_global(pieces: list[bytes], head: bytes) -
 def test_broken_containers_never_raise(magic: bytes, rest: bytes) -> None:
     verdict(magic + rest)
     verdict(struct.pack("<Q", len(rest)) + b"{" + rest)
+
+
+WORDS = [
+    "casemate: 1", "cos", "system", "c", "os", "c: x", "i", "ios", "(", ")", ".", "t", "R", "S'true'", "Please", "hello", "I1", "V", "Vx",
+    "p0", "g0", "0", "2", "l", "d", "a", "s", "o", "e", "}", "]", "#", "\n", " ", "N", "F1.5", "L1L", "P", "Q", "u", "b", "café", "c.os", "\r",
+]  # fmt: skip
+
+
+@settings(QUICK, max_examples=1500)
+@given(st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(["\n", "", " ", "\r\n"])), max_size=14))
+def test_text_is_safe_only_where_no_unpickler_imports_anything_regression(parts: list[tuple[str, str]]) -> None:
+    data = "".join(word + end for word, end in parts).encode()
+    if reached(data):
+        assert verdict(data) != "safe"
+
+
+@QUICK
+@given(st.text(max_size=80))
+def test_any_text_is_safe_only_where_no_unpickler_imports_anything_regression(text: str) -> None:
+    if reached(text.encode("utf-8", "replace")):
+        assert verdict(text.encode("utf-8", "replace")) != "safe"
 
 
 def test_files_of_every_kind_are_scanned(tmp_path: Path) -> None:

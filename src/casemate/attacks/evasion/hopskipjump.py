@@ -83,7 +83,7 @@ class _Walk:
     def __init__(self, ball: Ball, origin: NDArray[Any], rng: np.random.Generator, left: float) -> None:
         self.shape = origin.shape
         self.origin = origin.reshape(-1).astype(origin.dtype if origin.dtype.kind == "f" else np.float64, copy=False)
-        self.ball, self.left, self._best = ball, left, math.inf
+        self.ball, self.left, self._nearest = ball, left, math.inf
         # Philox is the row's stream; SFC64 seeded from it draws normals in half the time.
         self._rng = np.random.Generator(np.random.SFC64(rng.integers(2**63, size=2)))
         d = self.origin.size
@@ -98,18 +98,23 @@ class _Walk:
         change = x - self.origin
         return float(np.abs(change).max()) if self._linf else math.sqrt(float(change @ change))
 
-    def ask(self, x: NDArray[Any]) -> Talk:
-        """Whether the goal is met at each point ``(k, d)``."""
-        answer = yield Ask(x.reshape(-1, *self.shape))
+    def ask(self, x: NDArray[Any], note: float | None = None) -> Talk:
+        """Whether the goal is met at each point ``(k, d)``. The nearest so far is claimed, whatever it was asked for."""
+        answer = yield Ask(x.reshape(-1, *self.shape), note=note)
         self.left = answer.left
+        if answer.met.any():
+            yield from self._claim(x.reshape(-1, self.origin.size)[answer.met])
         return answer.met
 
-    def claim(self, x: NDArray[Any]) -> Talk:
-        """Hand in `x` when it is nearer than all before and within the radius: a point outside would be no claim."""
-        size = self.distance(x)
-        if size < self._best and self.ball.check(x[None], self.origin[None])[0]:
-            self._best = size
-            yield Claim(x.reshape(1, *self.shape), True)
+    def _claim(self, won: NDArray[Any]) -> Talk:
+        """Hand in the nearest of `won` when it is nearer than all before and within the radius: outside it is no claim."""
+        change = won - self.origin
+        sizes = np.abs(change).max(1) if self._linf else np.sqrt(np.einsum("ij,ij->i", change, change))
+        best = int(np.argmin(sizes))
+        if sizes[best] < self._nearest:
+            self._nearest = float(sizes[best])
+            if self.ball.check(won[best][None], self.origin[None])[0]:
+                yield Claim(won[best].reshape(1, *self.shape), True)
 
     def start(self, tries: int) -> Talk:
         """A point that meets the goal; None when there is none. Uniform noise first, as published.
@@ -130,7 +135,6 @@ class _Walk:
             x = point.astype(self.origin.dtype).clip(low, high)
             met = yield from self.ask(x)
             if met[0]:
-                yield from self.claim(x)
                 return x
         return None
 
@@ -145,12 +149,9 @@ class _Walk:
             met = yield from self.ask(point)
             if met[0]:
                 high, best = at, point
-                if at == self._inside:
-                    yield from self.claim(best)
             else:
                 low = at
             at = (low + high) / 2
-        yield from self.claim(best)
         return best
 
     def _towards(self, x: NDArray[Any], size: float, whole: float) -> NDArray[Any]:
@@ -166,7 +167,7 @@ class _Walk:
         while asked < evals:
             k = min(evals - asked, max(16, CHUNK // x.size))
             near = self._neighbours(x, delta, k)
-            met = yield from self.ask(near)
+            met = yield from self.ask(near, None if asked else self._nearest)  # once a jump: between them nothing falls
             near -= x
             total += near.sum(0)
             won += met.astype(near.dtype) @ near

@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from casemate.attacks.supply._finding import Data, Limits, Notebook, Severity
+from casemate.attacks.supply._tensors import check_template
 from casemate.attacks.supply._values import Allowed
 
 SCANNER = "document reader"
+
+_OPENS = re.compile(r"\{[{%]|\\x7b|\\u007b", re.IGNORECASE)  # YAML may write the brace as an escape
+_STEPS = re.compile(r"""'(?:[^'\\]|\\.)*+(?:'|\\?\Z)|"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[}%]\}""", re.DOTALL)
 
 _KERAS_MODULES = re.compile(
     r"(keras|keras\.(src\.)?(layers|models|initializers|regularizers|constraints|activations|losses|metrics"
@@ -26,6 +30,7 @@ def check_json(data: Data, book: Notebook) -> Any:
     """The parsed document, or None; code that Hugging Face loaders fetch by ``auto_map`` is a finding."""
     try:
         parsed = json.loads(data[:].decode("utf-8"))
+        _check_values(parsed, book)
         for node in _nodes(parsed):
             if "auto_map" in node or node.get("trust_remote_code"):
                 reason = "loading with trust_remote_code runs the Python files that it names"
@@ -34,6 +39,36 @@ def check_json(data: Data, book: Notebook) -> Any:
         book.add(Severity.MEDIUM, None, f"JSON cannot be read: {error}", "it was not judged")
         return None
     return parsed
+
+
+def _check_values(parsed: Any, book: Notebook) -> None:
+    """Chat templates are Jinja programs under any key of a configuration, as they are in GGUF."""
+    todo = [(parsed, False)]
+    while todo:
+        node, named = todo.pop()
+        if isinstance(node, dict):
+            todo.extend((value, named or "template" in key) for key, value in node.items())
+        elif isinstance(node, list):
+            todo.extend((value, named) for value in node)
+        elif isinstance(node, str) and (named or _OPENS.search(node)):
+            _check_templates(node, named, book)
+
+
+def _check_templates(text: str, whole: bool, book: Notebook) -> None:
+    """What stands inside ``{{ }}`` and ``{% %}``; all of a text that a loader is told is a template."""
+    for part in [text] if whole and _OPENS.search(text) else _expressions(text):
+        check_template(part.encode("utf-8", "surrogatepass"), None, book, told=whole)
+
+
+def _expressions(text: str) -> Iterator[str]:
+    """The Jinja expressions and statements of a text; an end inside quotes is none."""
+    at = 0
+    while opened := _OPENS.search(text, at):
+        at = opened.end()
+        while (step := _STEPS.search(text, at)) and step[0][0] in "'\"":
+            at = step.end()
+        at = step.end() if step else len(text)
+        yield text[opened.end() : at]
 
 
 def _nodes(parsed: Any) -> Iterator[dict[str, Any]]:
@@ -87,12 +122,15 @@ def check_markers(data: Data, book: Notebook) -> None:
 def check_text(data: Data, book: Notebook, limits: Limits) -> None:
     """Prose is harmless; source code beside a model may be what ``trust_remote_code`` runs."""
     check_markers(data, book)
+    _check_templates(data[:].decode("utf-8", "replace"), False, book)
     if data[:2] == b"#!":
         book.add(Severity.MEDIUM, 0, "script", "a program, not a model; it was not judged")
     elif len(data) > limits.text_bytes >> 3:
         book.add(Severity.MEDIUM, None, "long text", "it was not searched for code")
     elif _is_python(data):
         book.add(Severity.MEDIUM, None, "Python source", "code that a loader may be told to run; it was not judged")
+    else:
+        book.add(Severity.INFO, None, "text, not a model", "no unpickler can execute it")
 
 
 def _is_python(data: Data) -> bool:

@@ -23,6 +23,7 @@ from casemate.attacks.supply.sniff import (
     Format,
     compression,
     decompress,
+    is_inert,
     is_pickle,
     sniff_bytes,
 )
@@ -124,7 +125,8 @@ def _plain(i: Inspection, found: Format, data: Data, where: str) -> bool:
 
 def _second_faces(i: Inspection, found: Format, data: Data, where: str, deep: int, book: Notebook) -> None:
     """A file that two readers understand differently: each reading is followed, and the double meaning is a finding."""
-    if found not in _PICKLES and is_pickle(data) and _does_something(_walk(i, data, where, Loader.PICKLE, 0, None)):
+    also = found not in _PICKLES and is_pickle(data) and not is_inert(data)
+    if also and _does_something(_walk(i, data, where, Loader.PICKLE, 0, None)):
         book.add(Severity.HIGH, 0, f"{found} that also reads as a pickle", "the loader decides which of the two it is")
         pickle_streams(i, data, where, Loader.PICKLE)
     if found not in _ZIPS | {Format.TAR} and not compression(data) and _archive.has_zip_tail(data):

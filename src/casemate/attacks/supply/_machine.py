@@ -14,7 +14,7 @@ from typing import Any
 
 from casemate.attacks.supply import _rules
 from casemate.attacks.supply._finding import Data, Limits, Notebook, Severity
-from casemate.attacks.supply._values import Allowed, Kind, Name, Sym, Use, literal
+from casemate.attacks.supply._values import Allowed, Kind, Name, Sym, Use, literal, no_module
 
 
 class Broken(Exception):
@@ -92,6 +92,8 @@ class Machine:
         if found not in self.allowed:
             label = f"{found[0]}.{found[1]}"
             self.book.add(Severity.CRITICAL, offset, label, "loading imports it, and it is not on the allow list")
+        if no_module(found[0]):
+            raise Invalid("no module has such a name")
         return Sym(Kind.GLOBAL, found)
 
     def call(self, func: Sym, args: Sym, offset: int) -> None:

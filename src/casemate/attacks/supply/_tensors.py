@@ -118,16 +118,17 @@ def check_gguf(data: Data, book: Notebook, limits: Limits) -> None:
             (kind,) = struct.unpack_from("<I", data, end)
             at = _gguf_value(data, kind, end + 4, steps, limits)
             if b"chat_template" in key:
-                _check_template(data[end + 4 : at], end + 4, book)
+                check_template(data[end + 4 : at], end + 4, book)
     except (struct.error, ValueError, RecursionError) as error:
         book.add(Severity.MEDIUM, None, f"GGUF header cannot be read: {error}", "the rest was not judged")
 
 
-def _check_template(template: bytes, offset: int, book: Notebook) -> None:
+def check_template(template: bytes, offset: int | None, book: Notebook, *, told: bool = True) -> None:
+    """Whether a Jinja template reaches out of its sandbox. `told`: it is said to be one, and worth a note by itself."""
     if _TEMPLATE_ESCAPE.search(template):
         reason = "it reaches for Python internals, which an unsandboxed renderer executes"
         book.add(Severity.HIGH, offset, "chat template with an escape", reason)
-    else:
+    elif told:
         book.add(Severity.LOW, offset, "chat template", "a Jinja program; render it in Jinja's sandbox")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -92,6 +93,15 @@ class Sym:
         return self.kind is Kind.LITERAL and self.value is None
 
 
+def no_module(name: str) -> bool:
+    """Whether importing `name` fails before anything is executed: of a dotted name the first part is imported first.
+
+    ``my-script`` and ``01_run`` are no identifiers, but names of files that an import by name finds; so is a leading dot.
+    """
+    first = name.split(".")[0].strip()  # a loader in text mode drops the carriage return
+    return not name or bool(first and not _FILE.fullmatch(first))
+
+
 def stops_everyone(data: Data, at: int) -> bool:
     """Whether the opcode at ``at``, which ``pickletools`` cannot read, stops every unpickler too.
 
@@ -103,10 +113,13 @@ def stops_everyone(data: Data, at: int) -> bool:
         return not line.strip().lstrip(b"+-")[:1].isdigit()
     if code == b"S":
         return line[:1] not in (b"'", b'"')
-    return code not in (b"c", b"i", b"V")
+    if code in (b"c", b"i"):
+        return no_module(line.decode("utf-8", "ignore"))
+    return code != b"V" or data.find(b"\n", at) < 0  # at the very end there is nothing left to execute
 
 
 _LONGEST_KEPT = 1024
+_FILE = re.compile(r"[\w-]+")
 
 
 def literal(value: object) -> Sym:

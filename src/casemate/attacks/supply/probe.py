@@ -20,17 +20,18 @@ class Probe:
     """Look at what anyone can look at: who is asked to log in, which doors are open, whether the model can be picked up.
 
     Checks, each only where it can be told: ``callers authenticate`` (``auth``), ``admin interface closed``
-    (``admin_exposed``), ``artifact out of reach`` (``read_binary``, ``read_weights``). An artifact within reach is hashed and
-    its format told by its bytes; it is never loaded. A fact nobody stated is a question, not a check.
+    (``admin_exposed``), ``artifact out of reach`` (``read_binary``, ``read_weights``): what the description says can be read
+    is within reach, whether or not a file of it is bound here. One that is bound is hashed and its format told by its
+    bytes; it is never loaded. A fact nobody stated is a question, not a check.
     """
 
     def __call__(self, oracle: Oracle, case: Smuggle, *, rng: RowRandom) -> Generator[Artifact, None, Artifact]:
-        claim = Artifact(checks=open_doors(case.facts, case.artifact), detail=look(case.facts, case.artifact))
+        claim = Artifact(checks=open_doors(case.facts), detail=look(case.facts, case.artifact))
         yield claim
         return claim
 
 
-def open_doors(facts: Mapping[str, str], artifact: Path | None) -> dict[str, bool]:
+def open_doors(facts: Mapping[str, str]) -> dict[str, bool]:
     """The checks that the facts allow: passed (True) or open (False)."""
     checks: dict[str, bool] = {}
     if (auth := fact(facts, "auth")) is not None:
@@ -39,7 +40,7 @@ def open_doors(facts: Mapping[str, str], artifact: Path | None) -> dict[str, boo
         checks["admin interface closed"] = admin == "no"
     readable = [fact(facts, name) for name in ("read_binary", "read_weights")]
     if any(value is not None for value in readable):
-        checks["artifact out of reach"] = "yes" not in readable or artifact is None or not artifact.exists()
+        checks["artifact out of reach"] = "yes" not in readable
     return checks
 
 

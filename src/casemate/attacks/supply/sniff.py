@@ -7,14 +7,16 @@ import json
 import lzma
 import mmap
 import pickletools
+import re
 import zipfile
 import zlib
 from enum import StrEnum
 from pathlib import Path
 
-from casemate.attacks.supply._finding import Data, opened
+from casemate.attacks.supply._finding import Data, Limits, opened
 from casemate.attacks.supply._onnx import looks_like_onnx
-from casemate.attacks.supply._values import stops_everyone
+from casemate.attacks.supply._values import no_module, stops_everyone
+from casemate.attacks.supply.walk import walk
 
 
 class Format(StrEnum):
@@ -56,6 +58,8 @@ _MAGIC = (
 _TORCH_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # LONG1 0x1950a86a20f9469cfc6c, STOP
 _HEAD = 1 << 16
 _TEXT = 8 << 20
+_STEPS = 10_000  # opcodes: no text that is none gets that far
+_UNREADABLE = re.compile(r"[\x00-\x08\x0b\x0e-\x1f]")
 
 
 def sniff(path: str | Path) -> Format:
@@ -84,7 +88,7 @@ def sniff_bytes(data: Data) -> Format:
         return _sniff_compressed(data)
     if _is_safetensors(data):
         return Format.SAFETENSORS
-    if is_pickle(data):
+    if is_pickle(data) and not is_inert(data):
         return _sniff_pickle(data)
     if looks_like_onnx(data):
         return Format.ONNX
@@ -170,6 +174,21 @@ def is_pickle(data: Data) -> bool:
     return False
 
 
+def is_inert(data: Data) -> bool:
+    """Whether this is text on which every unpickler gives up before it has imported or called anything.
+
+    Letters are opcodes: prose may begin with one that names a global, but no module is called ``asemate: 1``.
+    """
+    if _text(data) is None:
+        return False
+    seen = walk(data, limits=Limits(opcodes=_STEPS), most=1)
+    named = {f"{module}.{name}" for module, name in seen.globals if no_module(module)}
+    # A persistent id runs nothing but the loader's own lookup. Whatever else the walker objects to may have been executed.
+    held = [finding for finding in seen.findings if finding.what != "persistent id"]
+    only_named = len(named) == len(seen.globals) and len(held) <= len(named)
+    return seen.broken is not None and seen.certain and not seen.streams and not seen.storages and only_named
+
+
 def _sniff_pickle(data: Data) -> Format:
     if data[2 : 2 + len(_TORCH_MAGIC)] == _TORCH_MAGIC:
         return Format.TORCH_LEGACY
@@ -182,14 +201,20 @@ def _is_safetensors(data: Data) -> bool:
     return len(data) > 9 and data[8:9] == b"{" and 2 <= length <= len(data) - 8
 
 
-def _sniff_text(data: Data) -> Format:
+def _text(data: Data) -> str | None:
+    """The content, where it is text a person could read."""
     if len(data) > _TEXT:
-        return Format.UNKNOWN
+        return None
     try:
         text = data[:].decode("utf-8")
     except UnicodeDecodeError:
-        return Format.UNKNOWN
-    if any(ord(c) < 32 and c not in "\t\n\r\f" for c in text):
+        return None
+    return None if _UNREADABLE.search(text) else text
+
+
+def _sniff_text(data: Data) -> Format:
+    text = _text(data)
+    if text is None:
         return Format.UNKNOWN
     if text.lstrip()[:1] in ("{", "["):
         try:

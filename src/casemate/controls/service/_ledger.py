@@ -88,7 +88,7 @@ class Table:
             new = Shard({**windows, account: window}, shard.overflow)
         else:
             new = Shard(windows, window)
-        return Table((*self.shards[:place], new, *self.shards[place + 1 :]), self.capacity)
+        return Table(self.shards[:place] + (new,) + self.shards[place + 1 :], self.capacity)
 
     def _place(self, account: str) -> int:
         # Not hash(): it differs from process to process, and evidence must not.

@@ -85,7 +85,7 @@ class QueryBudget:
         if self.total is not None:
             left = min(left, self.total - everyone.used)
         inside = min(size, max(left, 0))
-        mask = np.arange(size) < inside
+        mask = np.ones(size, bool) if inside == size else np.arange(size) < inside
         if not inside:
             return state, mask
         return Used(state.table.put(account, mine.plus(inside)), everyone.plus(inside)), mask
