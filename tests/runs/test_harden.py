@@ -38,9 +38,9 @@ def test_labels_only_changes_the_facts_and_with_them_the_threats(toy):
 
 def test_a_limit_by_account_is_attacked_with_several_accounts(toy):
     path = toy()
-    ready, before = prepare(path, budget="quick"), None
+    ready = prepare(path, budget="quick")
     limit = controls.get("service.query_budget")(rows=5)
-    known = _knowing(ready.derivation, before, "reader", [limit])
+    known = _knowing(ready.derivation, "reader", [limit])
     assert {t.adversary.budget.accounts for t in known.threats if t.rule.startswith("EV")} == {SYBILS}
     assert all(set(t.tests) >= {"evasion.hopskipjump"} for t in known.threats if t.rule.startswith("EV"))
 

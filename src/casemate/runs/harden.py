@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..core.control import controls
-from ..core.errors import BadInput, RunError, UsageError
+from ..core.errors import BadInput, UsageError
 from ..core.evidence import Evidence, Status
 from ..core.finding import Assessment, Finding
 from ..core.identity import hash_file
@@ -104,7 +104,7 @@ def apply(bench: Bench, control: Any) -> Bench:
             raise BadInput(f"{control.info.id}: no recipe")
         from ..targets.wrap import wrap
 
-        one_thread()  # as a worker trains it: sums come out in one order
+        one_thread()  # whatever ran before: sums come out in one order
         recipe = control.harden_recipe(bench.recipe)
         return replace(bench, recipe=recipe, target=wrap(recipe.fit(recipe.x, recipe.y, 0)))
     if bench.artifact is None or not bench.artifact.is_file():
@@ -122,12 +122,14 @@ def apply_all(bench: Bench, applied: Applied) -> Bench:
 def named(tried: Sequence[Any], bench: Bench) -> Applied:
     """The controls by id and parameters, for worker processes; nothing where a worker could not make one of them.
 
-    A worker knows only what casemate brings along: a control of a script lives in this process alone.
+    A worker knows only what casemate brings along: a control of a script lives in this process alone. Nor does every worker
+    train a model for itself: that would cost more than it saves, and need not give the same model twice.
     """
     found = []
     for control in (fitted(control, bench) for control in tried):
         own = type(control).__module__.split(".")[0] == __name__.split(".")[0]
-        if not own or control.info.id not in controls or controls.get(control.info.id) is not type(control):
+        same = control.info.id in controls and controls.get(control.info.id) is type(control)
+        if control.info.trains or not own or not same:
             return ()
         found.append((control.info.id, tuple((f.name, getattr(control, f.name)) for f in fields(control) if f.init)))
     return tuple(found)
@@ -355,19 +357,10 @@ def _side(ready: Prepared, bench: Bench, derivation: Derivation) -> Prepared:
 
 def _attacked(order: _Order, side: Prepared, record: bool) -> Assessment:
     """One side, attacked."""
-    def run(prepared: Prepared, workers: int) -> Assessment:
-        return assess(
-            order.path, store=order.store, workers=workers, seed=side.seed, budget=side.budget, show=order.show,
-            prepared=prepared, record=record,
-        )  # fmt: skip
-
-    try:
-        return run(side, order.workers)
-    except RunError:
-        if not side.applied or order.workers == 1:
-            raise
-        # A training that is not the same twice is another bench in every worker; what they finished is stored.
-        return run(replace(side, applied=()), 1)
+    return assess(
+        order.path, store=order.store, workers=order.workers, seed=side.seed, budget=side.budget, show=order.show,
+        prepared=side, record=record,
+    )  # fmt: skip
 
 
 def vars_of(change: Change) -> dict[str, Any]:
@@ -438,6 +431,8 @@ def compared(was: Evidence, now: Evidence) -> str:
     same = _same_rows(was, now)
     if same is not None:
         fell, rose, n = same
+        if not fell and not rose:
+            return f"no difference on any of the same {n} rows"
         p = exact_binomial(fell, rose)
         told = f"{fell} rows fell before only, {rose} after only, of the same {n}: p = {p:.2g}"
         if p >= LEVEL:
