@@ -77,6 +77,7 @@ def set_part(
     opinion = _judge(attack, case, claim, tape, endpoint, meter, seed, watched)
     facts = {
         "opinion": opinion.to_facts(), "stopped": stopped, "copy": oracle.on_copy, "kind": case.kind,
+        "days": endpoint.now / DAY, "accounts": len(endpoint.used),
         "calls": sum(meter.total[kind] for kind in ASKING), "answers_changed": _changed(start, case, watched, meter),
         "state_kept": target is None or target.state() == before, "budget_kept": _kept(meter, adversary, _size(case) + SPARE),
     }  # fmt: skip
