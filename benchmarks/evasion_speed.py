@@ -239,7 +239,9 @@ def write(lines: list[Row]) -> None:
     text = f"# Benchmarks\n\n{about} Measured with {where}. Repeat with `python benchmarks/evasion_speed.py`.\n\n"
     page = HERE.parent / "docs" / "reference" / "benchmarks.md"
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(text + "\n".join(table) + "\n")
+    # Below the table stands what other scripts measured; it is theirs.
+    rest = page.read_text().partition("\n## ") if page.exists() else ("", "", "")
+    page.write_text(text + "\n".join(table) + "\n" + rest[1] + rest[2])
 
 
 def main() -> None:

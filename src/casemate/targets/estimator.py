@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -208,7 +209,11 @@ def _one_thread() -> Iterator[None]:
     last digit. And a handful of rows is too little to share: threads that wait for each other cost more than they save.
     """
     joblib = need("joblib", "sklearn", "a scikit-learn target")
-    with joblib.parallel_config(backend="sequential"), _pools().limit(limits=1):
+    with joblib.parallel_config(backend="sequential"), _pools().limit(limits=1), warnings.catch_warnings():
+        # scikit-learn sets up every warning filter again for each tree of a forest, which costs as much as the trees. What
+        # it warns of when predicting is the names of columns, and those the adapter sets itself.
+        warnings.resetwarnings()
+        warnings.simplefilter("ignore")
         yield
 
 
