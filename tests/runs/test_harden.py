@@ -8,8 +8,9 @@ import pytest
 from casemate.core.control import controls
 from casemate.core.errors import UnknownName, UsageError
 from casemate.core.evidence import Status
+from casemate.runs.applied import apply, changed, make
 from casemate.runs.assess import assess, prepare
-from casemate.runs.harden import SYBILS, _knowing, _status, apply, changed, harden, make
+from casemate.runs.harden import SYBILS, _knowing, _status, harden
 
 
 def finding(status, *attacks):

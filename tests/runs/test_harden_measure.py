@@ -18,22 +18,11 @@ from casemate.report.hardening import change_words, hardening
 from casemate.report.words import cost_words
 from casemate.runs import harden as module
 from casemate.runs.api import _cost
+from casemate.runs.applied import applicable, apply, apply_all, make, named, suited
 from casemate.runs.assess import prepare
 from casemate.runs.bench import Bench
 from casemate.runs.findings import _fitting
-from casemate.runs.harden import (
-    _changes,
-    _made,
-    applicable,
-    apply,
-    apply_all,
-    compared,
-    exact_binomial,
-    harden,
-    latency,
-    make,
-    named,
-)
+from casemate.runs.harden import _changes, compared, exact_binomial, harden, latency
 from casemate.runs.part import Part
 from casemate.store.cells import Store
 
@@ -92,7 +81,7 @@ def test_a_pin_moves_its_facts_regression(toy, tmp_path):
     file = tmp_path / "model.bin"
     file.write_bytes(b"weights")
     bench = replace(prepare(toy(), budget="quick").benches["reader"], artifact=file)
-    control = _made("pipeline.digest_pin", bench)
+    control = suited("pipeline.digest_pin", bench)
     assert control.sha256 and dict(control.facts())["artifact.digest_verified_at_load"] is True
     assert named([make("pipeline.digest_pin")], bench)[0][1][0] == ("sha256", control.sha256)
 

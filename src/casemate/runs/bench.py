@@ -9,7 +9,7 @@ import difflib
 import importlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..core.adversary import Adversary, Need
 from ..core.case import Evade, Holdout
 from ..core.constraint import Ball, Constraint
 from ..core.control import Service, controls
-from ..core.entities import Binding, Parent, RateLimit
+from ..core.entities import Binding, RateLimit
 from ..core.errors import BadInput, CasemateError, RunError, UsageError
 from ..core.goal import Becomes, Goal, Routed, Shift, Vanish, Wrong
 from ..core.identity import files_below, hash_artifact, hash_code, hash_data, hash_of
@@ -343,17 +343,6 @@ def white_box_reason(target: Target | None) -> str:
     if target is not None and Need.GRADIENT not in target.offers:
         return "white box granted, the adapter has no gradient"
     return ""
-
-
-def has_parent(system: System, component: str) -> bool:
-    """Whether the description names a public pretrained parent."""
-    provenance = system.component(component).provenance
-    return bool(provenance and isinstance(provenance.parent, Parent))
-
-
-def with_target(bench: Bench, target: Target, applied: str) -> Bench:
-    """The bench with a hardened target."""
-    return replace(bench, target=target, applied=(*bench.applied, applied))
 
 
 def rows_of(data: Holdout, size: int, start: int = 0) -> np.ndarray[Any, Any]:

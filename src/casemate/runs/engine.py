@@ -181,8 +181,8 @@ def _end_with_parent() -> None:
 def _opened(source: str, component: str, applied: Applied, identity: str | None) -> Bench:
     """A worker opens a description for itself, and keeps it while cells of it come."""
     one_thread()
+    from .applied import apply_all
     from .assess import open_described
-    from .harden import apply_all
 
     bench = apply_all(open_described(source, component), applied)
     one_thread()  # again: what it opened may just have loaded torch

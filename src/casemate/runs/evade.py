@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.adversary import Adversary, Need
+from ..core.adversary import Adversary
 from ..core.case import Evade
 from ..core.control import Service
 from ..core.oracle import DAY, Endpoint, Known, Meter, Oracle
@@ -216,13 +216,3 @@ def random_change(case: Evade, rng: RowRandom, draw: int) -> Any:
     import pandas
 
     return pandas.concat(changed)
-
-
-def white_box(attack: Any) -> bool:
-    """Whether the attack differentiates the target."""
-    return Need.GRADIENT in attack.info.needs
-
-
-def unbudgeted(adversary: Adversary) -> Adversary:
-    """The same adversary with nothing to count: for health checks, whose cost is not the adversary's."""
-    return replace(adversary, budget=type(adversary.budget)())

@@ -7,33 +7,32 @@ set of attacks with the same means: else a cost that differs would say nothing o
 
 from __future__ import annotations
 
-import inspect
 import math
 import shlex
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..core.control import controls
-from ..core.errors import BadInput, UsageError
+from ..core.errors import UsageError
 from ..core.evidence import Evidence, Status
 from ..core.finding import Assessment, Finding
-from ..core.identity import hash_file
 from ..core.oracle import Endpoint
 from ..core.system import System
 from ..core.target import Response, take
 from ..judges.statistics import bootstrap
 from ..store.cells import Store
 from ..threats.derive import Derivation, derive
+from .applied import applicable, apply, fitted, make, named, suited, why_not
 from .assess import Prepared, assess, clean_numbers, prepare, title
 from .bench import Bench
-from .engine import Applied, Show, one_thread
+from .engine import Show
 from .plan import plan, profile
 
 SYBILS = 5  # accounts of the adversary who knows of a limit per account
@@ -66,140 +65,6 @@ class Change:
     interval_before: tuple[float, float] | None = None
     interval_after: tuple[float, float] | None = None
     difference: str = ""
-
-
-def make(id: str, params: dict[str, Any] | None = None) -> Any:
-    """A control by id, with parameters. Unknown ones are named with what is allowed."""
-    kind = controls.get(id)
-    known = set(kind.__dataclass_fields__)
-    strange = set(params or {}) - known
-    if strange:
-        raise UsageError(f"{id} has no parameter {', '.join(sorted(strange))}; it has {', '.join(sorted(known)) or 'none'}")
-    return kind(**(params or {}))
-
-
-def fitted(control: Any, bench: Bench) -> Any:
-    """The control as it would be applied here: a pin is set to the artifact that is bound."""
-    if control.info.kind != "pipeline" or not hasattr(control, "pinned") or getattr(control, "sha256", ""):
-        return control
-    if bench.artifact is None or not bench.artifact.is_file():
-        raise BadInput(f"{control.info.id}: no artifact is bound")
-    return control.pinned(bench.artifact)
-
-
-def apply(bench: Bench, control: Any) -> Bench:
-    """The bench with a control in place and the facts that it changes. Raises `BadInput` where it cannot be, saying why."""
-    control = fitted(control, bench)
-    system = changed(bench.system, bench.component, control)
-    bench = replace(bench, system=system, applied=(*bench.applied, repr(control)))
-    kind = control.info.kind
-    if kind == "service":
-        return replace(bench, services=(*bench.services, control))
-    if kind == "inference":
-        if bench.target is None:
-            raise BadInput(f"{control.info.id}: no target is bound")
-        return replace(bench, target=control.harden_target(bench.target))
-    if kind == "training":
-        if bench.recipe is None:
-            raise BadInput(f"{control.info.id}: no recipe")
-        from ..targets.wrap import wrap
-
-        one_thread()  # whatever ran before: sums come out in one order
-        recipe = control.harden_recipe(bench.recipe)
-        return replace(bench, recipe=recipe, target=wrap(recipe.fit(recipe.x, recipe.y, 0)))
-    if bench.artifact is None or not bench.artifact.is_file():
-        raise BadInput(f"{control.info.id}: no artifact is bound")
-    return replace(bench, pinned=getattr(control, "sha256", "") or hash_file(bench.artifact))
-
-
-def apply_all(bench: Bench, applied: Applied) -> Bench:
-    """The bench with several controls in place, by id and parameters: what a worker process does for itself."""
-    for id, params in applied:
-        bench = apply(bench, make(id, dict(params)))
-    return bench
-
-
-def named(tried: Sequence[Any], bench: Bench) -> Applied:
-    """The controls by id and parameters, for worker processes; nothing where a worker could not make one of them.
-
-    A worker knows only what casemate brings along: a control of a script lives in this process alone. Nor does every worker
-    train a model for itself: that would cost more than it saves, and need not give the same model twice.
-    """
-    found = []
-    for control in (fitted(control, bench) for control in tried):
-        own = type(control).__module__.split(".")[0] == __name__.split(".")[0]
-        same = control.info.id in controls and controls.get(control.info.id) is type(control)
-        if control.info.trains or not own or not same:
-            return ()
-        found.append((control.info.id, tuple((f.name, getattr(control, f.name)) for f in fields(control) if f.init)))
-    return tuple(found)
-
-
-def changed(system: System, component: str, control: Any) -> System:
-    """The System with the facts that the control changes."""
-    facts = control.facts() if hasattr(control, "facts") else control.info.changes
-    for path, value in facts:
-        system = system.replace_fact(f"{component}.{path}", value, "measured")
-    return system
-
-
-def applicable(bench: Bench, findings: Sequence[Finding], trains: bool) -> tuple[list[Any], list[tuple[str, str]]]:
-    """The controls that some broken finding names and that can be applied here; and every other one, with the reason."""
-    wished = {id for finding in findings if finding.status is Status.BROKEN for id in finding.mitigations}
-    found, left = [], []
-    for id in sorted(set(controls) | wished):
-        reason = _why_not(id, bench, trains)
-        if id not in wished and not reason:
-            reason = "nothing was broken that it answers" if findings else "nothing was attacked"
-        if reason:
-            left.append((id, reason))
-        else:
-            found.append(_made(id, bench))
-    return found, left
-
-
-def _why_not(id: str, bench: Bench, trains: bool) -> str:
-    """Why a control cannot be tried here; empty where it can."""
-    if id not in controls:
-        return "no such control is installed"
-    kind = controls.get(id)
-    family = kind.info.kind
-    if any(type(service) is kind for service in bench.services):
-        return "it is in place already"
-    if family in ("inference", "training") and bench.modality != "array":
-        return f"it does not apply to this kind of input ({bench.modality})"
-    if family != "pipeline" and bench.target is None:
-        return "no target is bound"
-    if family == "training":
-        if bench.recipe is None:
-            return "no recipe is bound"
-        if "perturb" not in _hooks(bench.recipe.fit):
-            return "the recipe has no hook for it: fit takes no keyword perturb"
-    if family == "pipeline":
-        if bench.artifact is None:
-            return "no artifact is bound"
-        if bench.pinned is not None:
-            return "it is in place already"
-        if not bench.artifact.is_file():
-            return "the artifact is no single file"
-    return "it trains a model: give --train" if kind.info.trains and not trains else ""
-
-
-def _made(id: str, bench: Bench) -> Any:
-    """A control with defaults that fit the bench."""
-    kind = controls.get(id)
-    params: dict[str, Any] = {}
-    for name in ("low", "high", "radius", "norm"):
-        if name in kind.__dataclass_fields__ and hasattr(bench.within, name):
-            params[name] = getattr(bench.within, name)
-    return fitted(kind(**params), bench)
-
-
-def _hooks(fit: Callable[..., Any]) -> set[str]:
-    try:
-        return set(inspect.signature(fit).parameters)
-    except (TypeError, ValueError):
-        return set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +103,7 @@ class _Order:
 def _plain(control: Any, bench: Bench) -> bool:
     id = control.info.id
     try:
-        return id in controls and _made(id, bench) == fitted(control, bench)
+        return id in controls and suited(id, bench) == fitted(control, bench)
     except UsageError:
         return True
 
@@ -295,7 +160,7 @@ def _rows(order: _Order, bench: Bench, only: Sequence[Any]) -> list[dict[str, An
     left: list[tuple[str, str]] = []
     if only:
         # A pin needs the artifact: where there is none, the row says so.
-        chosen = [(make(c) if _why_not(c, bench, True) else _made(c, bench)) if isinstance(c, str) else c for c in only]
+        chosen = [(make(c) if why_not(c, bench, True) else suited(c, bench)) if isinstance(c, str) else c for c in only]
     else:
         ids = _ids(order.ready.derivation, bench.component)
         own = [f for f in order.before.findings if f.threat in ids and f.evidence]
