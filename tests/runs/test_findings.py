@@ -30,9 +30,7 @@ class Threat:
     ([evidence(Verdict.RESISTED), evidence(Verdict.ERROR)], [], Status.ERROR),
     ([evidence(Verdict.RESISTED), evidence(Verdict.INCONCLUSIVE)], [], Status.INCONCLUSIVE),
     ([evidence(Verdict.RESISTED)], [], Status.RESISTED), ([], [], Status.UNTESTED), ([], [("EV-1@a", "x", "no recipe")], Status.UNTESTED),
-    ([], [("EV-1@a", "x", "dominated by EX-02: y")], Status.NOT_APPLICABLE),
-    ([], [("EV-1@a", "x", "dominated by EX-02: y"), ("EV-1@a", "z", "no recipe")], Status.UNTESTED),
-    ([], [("other", "x", "dominated by EX-02")], Status.UNTESTED),
+    ([], [("other", "x", "no recipe")], Status.UNTESTED),
 ])  # fmt: skip
 def test_status(own, untested, status):
     found, reason = _status(Threat, own, untested)

@@ -121,13 +121,20 @@ GOOD = (CATALOGUE / "EV-04.yaml").read_text()
         ("$c.provenance", "$x.provenance", "starts at nothing known"),
         ("{p} chooses", "{q} chooses", "{q} is not a name here"),
         ("{c.provenance.parent.ref}", "{c.provenance.parent.reff}", "did you mean 'ref'"),
-        ("provenance.parent.public:", "provenance.parent.pub:", "needs a question"),
+        ("harm:\n", 'questions:\n  provenance.parent.pub: "Is it?"\nharm:\n', "never asks for this"),
+        ("harm:\n", "prior: [3, 2]\nharm:\n", "expected [low, high]"),
+        ("harm:\n", "gives: [{can: [fly]}]\nharm:\n", "gives.can"),
+        ("harm:\n", "gives: [{can: [query], on: moon}]\nharm:\n", "gives.on"),
+        ("harm:\n", "advice: [{do: x, effect: magic}]\nharm:\n", "advice.effect"),
+        ("harm:\n", "dominated_by: {EV-99: no}\nharm:\n", "there is no rule EV-99"),
+        ("submits: $c", "{trust: $c, in: [moon]}", "expected one of public"),
+        ("submits: $c", "{crosses: $c}", "$c is not a name here"),
         ("floor: 2", "floor: 9", "expected 0 to 4"),
         ("asset: decision", "asset: gold", "no kind of asset"),
         ("maturity: demonstrated", "maturity: ripe", "expected feasible"),
         ("tests: [evasion.transfer]", "tests: [transfer]", "expected family.name"),
-        ("id: EV-04", "id: EV4", "two capitals"),
-        ("stride: tampering\n", "", "rule.stride: is missing"),
+        ("id: EV-04", "id: EV4", "like ACME-01"),
+        ("title: Transfer from the public parent\n", "", "rule.title: is missing"),
         ("title:", "titel:", "rule.titel: unknown key"),
     ],
 )
@@ -141,7 +148,7 @@ def test_a_malformed_rule_is_fatal_and_located(tmp_path: Path, old: str, new: st
     assert hits, str(caught.value)
     assert hits[0].file == "EV-04.yaml"
     line = GOOD[: GOOD.index(old)].count("\n") + 1
-    assert hits[0].line == 1 if not new else abs(hits[0].line - line) <= 2
+    assert hits[0].line == 1 if not new or "EV-99" in new else abs(hits[0].line - line) <= 2
 
 
 def test_two_rules_with_one_id_are_fatal(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ Can = Literal[
 ComponentKind = Literal[
     "data_source", "sensor", "preprocess", "feature_store", "label_source", "trainer", "model_artifact", "registry",
     "server", "edge_runtime", "postprocess", "decision", "actuator", "feedback", "log_store", "notebook", "ci",
-    "dependency_set", "human_review",
+    "dependency_set", "human_review", "federated_client",
 ]  # fmt: skip
 PrincipalKind = Literal[
     "anonymous", "customer", "paid_account", "partner", "data_provider", "labeller", "ml_engineer", "ops", "insider",
@@ -112,7 +112,10 @@ class Principal:
     id: str = ""
     kind: PrincipalKind | None = None
     count: int | None = None
-    sybil_cost: float | None = None
+    access_cost: float | None = None  # what it costs to become this principal once: a fee, a device, a bribe
+    sybil_cost: float | None = None  # what each further account costs
+    gain_per_success: float | None = None
+    successes_wanted: int | None = None
     zone: str = _refs("zones")
 
 
@@ -132,6 +135,8 @@ class Asset:
     kind: AssetKind | None = None
     value: Worth | None = None
     personal: Truth = UNKNOWN
+    public: Truth = UNKNOWN  # anybody can get it, or data much like it
+    aggregates_secret: Truth = UNKNOWN  # what holds of the whole (not of one record) must not become known
     loss_per_event: float | None = None
     population: int | None = None
 
@@ -154,7 +159,9 @@ class Parent:
     ref: str | None = None
     public: Truth = UNKNOWN
     digest: str | None = None
+    digest_verified: Truth = UNKNOWN  # the file that was fine-tuned is checked to be the one that was meant
     source: str | None = None
+    source_trusted: Truth = UNKNOWN  # whoever published it answers for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,8 +195,55 @@ class Endpoint:
     auth: Auth | None = None
     rate_limit: RateLimit | Literal["none"] | None = None  # "none": it is known that there is no limit
     cost_per_call: float | None = None
+    quota_per_account: Truth = UNKNOWN  # spending of one account is capped
     verbose_errors: Truth = UNKNOWN
+    metadata_exposed: Truth = UNKNOWN  # labels, versions or the family of the model can be read off
     admin_exposed: Truth = UNKNOWN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """A source of training data that somebody else hosts."""
+
+    ref: str | None = None
+    external: Truth = UNKNOWN
+    digest: str | None = None
+    digest_verified: Truth = UNKNOWN
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """Who gets at what a registry, bucket, feature store or log keeps."""
+
+    outsiders_read: Truth = UNKNOWN
+    outsiders_write: Truth = UNKNOWN
+    redacted: Truth = UNKNOWN  # what is about people is removed before it is kept
+    retention_days: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependencies:
+    pinned: Truth = UNKNOWN
+    hashed: Truth = UNKNOWN
+    known_vulnerable: Truth = UNKNOWN
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """A notebook, a CI job, a configuration: where people and machines keep what opens other doors."""
+
+    secrets_in_plain: Truth = UNKNOWN
+    outputs_kept: Truth = UNKNOWN  # notebook outputs, which may show records, are stored with it
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operations:
+    telemetry: Truth = UNKNOWN  # decisions are logged well enough that an attack would be seen
+    rollback: Truth = UNKNOWN  # an earlier model can be put back
+    update_days: int | None = None  # how long until a new model is everywhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +260,7 @@ class Training:
     dp: Privacy | Literal["none"] | None = None
     schedule: str | None = None
     canary_set: Truth = UNKNOWN
+    robust_aggregation: Truth = UNKNOWN  # updates of many clients are combined so that few cannot steer the sum
     documented: Truth = UNKNOWN  # an outsider can read how it is trained
 
 
@@ -215,6 +270,7 @@ class DecisionRule:
     second_signal: Truth = UNKNOWN
     on_error: Literal["allow", "deny", "queue"] | None = None
     appeals: Truth = UNKNOWN
+    blocks_people: Truth = UNKNOWN  # a positive decision locks out, refuses or charges a person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +286,11 @@ class Component:
     endpoint: Endpoint | None = None
     training: Training | None = None
     decision: DecisionRule | None = None
+    dataset: Dataset | None = None
+    storage: Storage | None = None
+    dependencies: Dependencies | None = None
+    workspace: Workspace | None = None
+    operations: Operations | None = None
 
     @property
     def trains(self) -> bool:
@@ -285,6 +346,8 @@ class DeclaredControl:
     on: str = _refs("components", "flows")
     params: Mapping[str, Any] = field(default_factory=dict)
     state: Literal["planned", "active", "retired"] = "planned"
+    learned: Truth = UNKNOWN  # it is itself a trained model (a detector, a filter)
+    masks_gradients: Truth = UNKNOWN  # it works by hiding which way to change an input
     claim: str | None = None
     evidence: tuple[str, ...] = ()
 
@@ -325,7 +388,9 @@ class Prices:
     per_1000_queries: float | None = None
     per_account: float | None = None
     per_record: float | None = None
+    per_cpu_hour: float | None = None
     per_gpu_hour: float | None = None
+    per_human_hour: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

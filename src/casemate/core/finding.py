@@ -10,7 +10,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from .disposition import Disposed
 from .evidence import Cost, Evidence, Status, plain
+from .risk import Risk
 
 SEVERITIES = ("critical", "high", "medium", "low", "none")
 BANDS = ("trivial", "cheap", "costly", "not shown")
@@ -49,7 +51,12 @@ class Finding:
         evidence: Every attack that was run for it, the decisive one first.
         cost: The cheapest measured break.
         adversary: Name, principal, capabilities, budget and the access rows they were derived from, as text.
-        mappings: Ids and names by framework (atlas, nist, owasp_ml, cwe).
+        mappings: ``{framework: ["ID name (release)", ...]}`` (atlas, nist, owasp_ml, cwe, aiexchange).
+        advice: What else can be done: ``{do, effect, reference}``.
+        claimed: Ids of active controls of the description that are meant against this; not tested unless there is evidence.
+        tests, checks: Attacks that run it, static checks that settle its facts.
+        cell: Phase, surface, goal and capability.
+        disposed: What was decided about it, and whether that stands.
     """
 
     threat: str
@@ -67,7 +74,16 @@ class Finding:
     adversary: dict[str, Any] = field(default_factory=dict)
     mappings: dict[str, Any] = field(default_factory=dict)
     mitigations: tuple[str, ...] = ()
+    advice: tuple[dict[str, Any], ...] = ()
+    claimed: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    cell: dict[str, str] = field(default_factory=dict)
+    stride: str = ""
+    harm: str = ""
     maturity: str = ""
+    risk: Risk | None = None
+    disposed: Disposed | None = None
     file: str = ""
     line: int = 0
 
@@ -90,6 +106,41 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """Threats of which each opens the next, for one attacker.
+
+    Args:
+        steps: Threat ids, the first one open to the attacker as things stand.
+        gains: What each step gives: ``"write_weights on store"``; the last gives nothing further ("").
+        low, high: The summed cost in money; `basis` as in `Risk` (`prior` as soon as one step is).
+    """
+
+    steps: tuple[str, ...]
+    gains: tuple[str, ...]
+    attacker: str
+    title: str
+    impact: int
+    low: float | None = None
+    high: float | None = None
+    currency: str = ""
+    basis: str = "prior"
+
+    @property
+    def id(self) -> str:
+        return " > ".join(self.steps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hidden:
+    """A threat that is not listed, because another with the same outcome is cheaper for the same attacker."""
+
+    threat: str
+    title: str
+    by: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
     """The outcome of one run over one description.
 
@@ -102,6 +153,9 @@ class Assessment:
         reproduce: The command that repeats it.
         versions: casemate and libraries, as far as they matter to the numbers.
         hardening: Rows of `casemate harden`, where it was run: before and after for each control.
+        chains: Paths through several threats, the cheapest for each attacker and end.
+        hidden: Threats that others make pointless.
+        warnings: Dispositions that fit nothing, rules without a technique, and the like, one sentence each.
     """
 
     name: str
@@ -117,6 +171,9 @@ class Assessment:
     versions: dict[str, str] = field(default_factory=dict)
     clean: dict[str, float] = field(default_factory=dict)  # clean accuracy, rejected share, latency (seconds_ keys vary)
     hardening: tuple[dict[str, Any], ...] = ()
+    chains: tuple[Chain, ...] = ()
+    hidden: tuple[Hidden, ...] = ()
+    warnings: tuple[str, ...] = ()
     samples: dict[str, dict[str, Any]] = field(default_factory=dict)  # by threat id: before/after/row/truth/label_after arrays
     personal: bool = False
     seconds: float = 0.0

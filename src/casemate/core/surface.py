@@ -238,3 +238,14 @@ def influence(system: System, principal: str, component: str) -> float | None:
     held = {asset for id in places for asset in getattr(system.element(id), "holds", ())}
     sizes = [a.population for a in system.assets if a.id in held and a.kind == "training_data" and a.population]
     return min(1.0, samples / (samples + sum(sizes))) if samples and sizes else None
+
+
+def crosses(system: System, flow: str) -> tuple[Truth, str]:
+    """Whether a flow leads from one zone into another, and what says so: its own word, or the zones of its ends."""
+    element = system.element(flow)
+    if element.crosses != "auto":
+        return Truth(element.crosses), f"{element.crosses}, as stated"
+    ends = [system.element(id).zone for id in (element.from_, element.to)]
+    if not all(ends):
+        return UNKNOWN, "unknown"
+    return Truth.of(ends[0] != ends[1]), f"{ends[0]} to {ends[1]}"

@@ -80,17 +80,18 @@ __all__ = [
 _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(->[A-Za-z_][A-Za-z0-9_-]*)?\Z")
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z")
 _COLLECTIONS = ("zones", "principals", "assets", "components", "flows")
+_NAMED = (*_COLLECTIONS, "controls")  # of these a control may go without an id
 
 
 # The fields of the `system:` block of a description; the others are its top-level lists.
-HEAD = ("name", "version", "description", "owner", "task", "modality", "decision", "target", "prices")
+HEAD = ("name", "version", "description", "owner", "task", "modality", "decision", "target", "prices", "rules")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
     """A deployed system, as facts. Raises `BadSystem` with every problem when it contradicts itself.
 
-    Ids share one namespace (zones, principals, assets, components, flows): a path such as `api.model.output`
+    Ids share one namespace (zones, principals, assets, components, flows, controls): a path such as `api.model.output`
     and a threat id such as `EV-02@api#customer` name their elements bare.
     """
 
@@ -103,6 +104,7 @@ class System:
     decision: Decision | None = None
     target: tuple[Binding, ...] = ()
     prices: Prices | None = None
+    rules: tuple[str, ...] = ()  # files or folders with rules of your own, beside the description
     zones: tuple[Zone, ...] = ()
     principals: tuple[Principal, ...] = ()
     assets: tuple[Asset, ...] = ()
@@ -124,7 +126,7 @@ class System:
         problems = list(_problems(self))
         if problems:
             raise BadSystem(problems)
-        named = {element.id: element for kind in _COLLECTIONS for element in getattr(self, kind)}
+        named = {element.id: element for kind in _NAMED for element in getattr(self, kind) if element.id}
         onward: dict[str, list[str]] = {}
         back: dict[str, list[str]] = {}
         for flow in flows:
@@ -133,7 +135,7 @@ class System:
         self._found.update(named=named, onward=onward, back=back)
 
     def element(self, id: str) -> Any:
-        """The zone, principal, asset, component or flow with this id."""
+        """The zone, principal, asset, component, flow or control with this id."""
         try:
             return self._found["named"][id]
         except KeyError:
@@ -190,7 +192,7 @@ class System:
             return replace(changed, sources=sources)
         old = self.element(first)
         new = _changed(old, rest, value)
-        kind = next(k for k in _COLLECTIONS if any(e is old for e in getattr(self, k)))
+        kind = next(k for k in _NAMED if any(e is old for e in getattr(self, k)))
         swapped: dict[str, Any] = {kind: tuple(new if e is old else e for e in getattr(self, kind))}
         return replace(self, sources=sources, **swapped)
 
@@ -287,7 +289,7 @@ def _misfits(system: System, record: Any, path: str) -> Iterator[Problem]:
 
 def _duplicates(system: System) -> Iterator[Problem]:
     seen: dict[str, str] = {"system": "system"}
-    rows = [(kind, index, e) for kind in _COLLECTIONS for index, e in enumerate(getattr(system, kind))]
+    rows = [(kind, i, e) for kind in _NAMED for i, e in enumerate(getattr(system, kind)) if e.id or kind != "controls"]
     for kind, index, element in rows:
         id = element.id
         where = _named(element, kind, index)

@@ -21,7 +21,7 @@ from ..threats.derive import Derivation, derive
 from ..threats.load import load
 from .bench import Bench, deployed_services, one_class, open_bench, unverified
 from .engine import Applied, Show, Work, run_cells
-from .findings import collect, evidence_of
+from .findings import collect, evidence_of, question_of
 from .plan import Plan, plan, profile
 from .versions import versions
 from .watched import watched
@@ -212,9 +212,10 @@ def _assessment(
     where = {threat: key for threat, key in _sampled(findings).items() if key in samples}
     return Assessment(
         name=ready.name or title(ready), path=ready.path, system=ready.system, findings=findings,
-        questions=tuple(_question(q) for q in ready.derivation.questions), conflicts=ready.conflicts,
+        questions=tuple(question_of(q) for q in ready.derivation.questions), conflicts=ready.conflicts,
         untested=tuple({"what": f"{threat}: {attack}", "reason": reason} for threat, attack, reason in untested),
         seed=ready.seed, budget=ready.budget, reproduce=command, versions=versions(), clean=ready.clean,
+        hidden=ready.derivation.hidden,
         samples={threat: samples[key] for threat, key in where.items()},
         personal=any(a.personal.value != "no" for a in ready.system.assets if a.kind in ("training_data", "input_data")),
         seconds=seconds,
@@ -228,10 +229,6 @@ def title(ready: Prepared) -> str:
 
 def _sampled(findings: Sequence[Any]) -> dict[str, str]:
     return {f.threat: f"{f.threat}|{f.evidence[0].attack}" for f in findings if f.evidence}
-
-
-def _question(question: Any) -> dict[str, Any]:
-    return {"field": question.path, "text": question.text, "threats": list(question.threats), "impact": question.impact}
 
 
 def _command(source: str, seed: int, budget: str, workers: int) -> str:

@@ -14,7 +14,7 @@ from ..core.evidence import Check, Cost, Evidence, Status, Verdict
 from ..core.finding import SEVERITIES, Finding, severity
 from ..core.system import System
 from ..judges.statistics import clopper_pearson
-from ..threats.taxonomy import full_name
+from ..threats.taxonomy import cited
 from .api import evade_evidence
 from .bench import Bench
 from .cells import attack_of, case_of, error_of, setting_of
@@ -189,6 +189,8 @@ def _finding(threat: Any, system: System, evidence: dict[str, Evidence], unteste
             "facts": [str(fact) for fact in threat.facts],
         },
         mappings=_mappings(threat.mappings), mitigations=_fitting(threat.mitigations, own), maturity=threat.maturity,
+        advice=tuple(_advised(a) for a in threat.advice), claimed=threat.claimed, tests=threat.tests, checks=threat.checks,
+        cell=threat.cell, stride=threat.stride, harm=threat.harm,
         file=threat.place[0], line=threat.place[1],
     )  # fmt: skip
 
@@ -209,8 +211,12 @@ def _on_copy(evidence: Evidence) -> bool:
 def _mappings(references: Iterable[Any]) -> dict[str, Any]:
     found: dict[str, list[str]] = {}
     for reference in references:
-        found.setdefault(reference.taxonomy, []).append(f"{reference.id} {full_name(reference)} ({reference.release})")
+        found.setdefault(reference.taxonomy, []).append(cited(reference))
     return found
+
+
+def _advised(advice: Any) -> dict[str, Any]:
+    return {"do": advice.do, "effect": advice.effect, "reference": cited(advice.reference) if advice.reference else ""}
 
 
 def _decisive(evidence: Evidence) -> tuple[Any, ...]:
@@ -222,8 +228,6 @@ def _decisive(evidence: Evidence) -> tuple[Any, ...]:
 
 def _status(threat: Any, own: Sequence[Evidence], untested: Sequence[Cut]) -> tuple[Status, str]:
     why = [f"{attack}: {reason}" for id, attack, reason in untested if id == threat.id]
-    if not own and why and all("dominated by" in reason for reason in why):
-        return Status.NOT_APPLICABLE, "; ".join(why)
     if not own and not threat.target:
         return Status.UNTESTED, "no system.target is bound"
     if not own:
@@ -269,3 +273,6 @@ def _asking(undecided: Any, derivation: Any) -> Finding:
     )  # fmt: skip
 
 
+def question_of(question: Any) -> dict[str, Any]:
+    """An open question as a report holds it."""
+    return {"field": question.path, "text": question.text, "threats": list(question.threats), "impact": question.impact}

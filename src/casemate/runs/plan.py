@@ -208,7 +208,7 @@ def _why_not(info: Any, bench: Bench, adversary: Adversary) -> str | None:
     if bench.target is None:
         return "no target is bound to the description"
     if info.case == "copy" and Need.ARTIFACT in adversary.may:
-        return "dominated by EX-02: whoever holds the model need not copy it"
+        return "whoever holds the model need not copy it"
     missing = info.needs & ~adversary.may
     if missing:
         return f"needs {', '.join(missing.names)}, which {adversary.name} does not hold"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from casemate.core.adversary import Adversary, Budget, Need
 from casemate.core.entities import Access, Fact, Parent
+from casemate.core.finding import Hidden
 from casemate.core.surface import (
     WRITES,
     Seen,
@@ -21,10 +22,10 @@ from casemate.core.surface import (
     training_inputs,
 )
 from casemate.core.system import NO, YES, System
-from casemate.threats.rules import Reference, Rule, Ruling, catalogue, instances
+from casemate.threats.rules import Advice, Prior, Reference, Rule, Ruling, instances, rules_for
 from casemate.threats.scene import CAMPAIGN_DAYS, Scene, assets_of, campaign, rate_limit
 
-__all__ = ["Derivation", "Question", "Silent", "Threat", "Undecided", "adversary_for", "derive", "rate_limit"]
+__all__ = ["Derivation", "Question", "Silent", "Threat", "Undecided", "adversary_for", "derive", "rate_limit", "threat_id"]
 
 _SEEN = {
     "none": Need.NONE,
@@ -39,7 +40,11 @@ _MANY_PEOPLE = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threat:
-    """A rule that fired. `element` is the component it is about; `target` the one whose binding can test it."""
+    """A rule that fired. `element` is the component it is about; `target` the one whose binding can test it.
+
+    `claimed` are the active controls of the description that are meant against it; `prior` is what the catalogue assumes
+    an attacker pays where nobody has measured it.
+    """
 
     id: str
     rule: str
@@ -58,7 +63,11 @@ class Threat:
     maturity: str
     mappings: tuple[Reference, ...]
     tests: tuple[str, ...]
+    checks: tuple[str, ...]
     mitigations: tuple[str, ...]
+    advice: tuple[Advice, ...]
+    claimed: tuple[str, ...]
+    prior: Prior
     place: tuple[str, int]
 
 
@@ -98,42 +107,104 @@ class Silent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Derivation:
-    """Threats by impact, questions by what hangs on them, and why everything else stayed silent."""
+    """Threats by impact, questions by what hangs on them, what was hidden, and why everything else stayed silent.
+
+    `dropped` are the threats behind `hidden`. Silences are many and rarely asked for, so they are made when they are.
+    """
 
     threats: tuple[Threat, ...]
     questions: tuple[Question, ...]
     undecided: tuple[Undecided, ...]
-    silent: tuple[Silent, ...]
+    hidden: tuple[Hidden, ...] = ()
+    dropped: tuple[Threat, ...] = ()
+    system: System = field(default_factory=System, repr=False, compare=False)
+    rules: tuple[Rule, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def silent(self) -> tuple[Silent, ...]:
+        """Every instance of every rule that does not apply, with the facts that say so."""
+        shared: dict[tuple[str, ...], Any] = {}
+        found = []
+        for rule in self.rules:
+            for element, principal in instances(rule, self.system):
+                ruling = rule.judge(_scene(self.system, element, principal, shared))
+                if ruling.outcome == "silent":
+                    found.append(Silent(id=threat_id(rule.id, element, principal), rule=rule.id, reason=ruling.sentence))
+        return tuple(sorted(found, key=lambda s: s.id))
 
     def why_not(self, id: str) -> str:
         """The reason a threat id is absent, or nothing where it is not."""
+        by = next((h for h in self.hidden if h.threat == id), None)
+        if by:
+            return f"hidden by {by.by}: {by.because}"
         return next((s.reason for s in self.silent if s.id == id), "")
 
 
 def derive(system: System, rules: Iterable[Rule] | None = None) -> Derivation:
-    """Every threat, question and silence. Same system and rules, same answer, in the same order."""
+    """Every threat, question and silence. Same system and rules, same answer, in the same order.
+
+    Args:
+        rules: Left out: the catalogue, installed packs, and the rules that the description names.
+    """
+    rules = rules_for(system) if rules is None else tuple(rules)
     threats: list[Threat] = []
     undecided: list[Undecided] = []
-    silent: list[Silent] = []
     open_: dict[str, _Open] = {}
     shared: dict[tuple[str, ...], Any] = {}
-    for rule in catalogue() if rules is None else rules:
+    for rule in rules:
         for element, principal in instances(rule, system):
-            scene = Scene(system, {"c": element, "p": principal} if principal else {"c": element}, shared)
+            scene = _scene(system, element, principal, shared)
             ruling = rule.judge(scene)
-            id = f"{rule.id}@{element}#{principal}" if principal else f"{rule.id}@{element}"
-            if ruling.outcome == "silent":
-                silent.append(Silent(id=id, rule=rule.id, reason=ruling.sentence))
-            elif ruling.outcome == "fired":
+            id = threat_id(rule.id, element, principal)
+            if ruling.outcome == "fired":
                 threats.append(_threat(id, rule, scene, ruling))
-            else:
+            elif ruling.outcome == "question":
                 undecided.append(_undecided(id, rule, scene, ruling, open_))
+    kept, hidden, dropped = _pruned(threats, {rule.id: rule for rule in rules})
     return Derivation(
-        threats=tuple(sorted(threats, key=lambda t: (-t.impact, t.id))),
+        threats=tuple(sorted(kept, key=lambda t: (-t.impact, t.id))),
         questions=_ranked(system, open_),
         undecided=tuple(sorted(undecided, key=lambda u: (-u.impact, u.id))),
-        silent=tuple(sorted(silent, key=lambda s: s.id)),
+        hidden=tuple(sorted(hidden, key=lambda h: h.threat)),
+        dropped=tuple(sorted(dropped, key=lambda t: t.id)),
+        system=system,
+        rules=rules,
     )
+
+
+def threat_id(rule: str, element: str, principal: str = "") -> str:
+    """The stable id of an instance: `EV-02@api#customer`."""
+    return f"{rule}@{element}#{principal}" if principal else f"{rule}@{element}"
+
+
+def _scene(system: System, element: str, principal: str, shared: dict[tuple[str, ...], Any]) -> Scene:
+    return Scene(system, {"c": element, "p": principal} if principal else {"c": element}, shared)
+
+
+def _pruned(
+    threats: list[Threat], rules: Mapping[str, Rule]
+) -> tuple[list[Threat], list[Hidden], list[Threat]]:
+    """Hide what another threat of the same attacker at the same place makes pointless, and let that one inherit the
+    attacks of the same family: they still run, on the attacker's own copy."""
+    fired = {threat.id: threat for threat in threats}
+    hidden: list[Hidden] = []
+    dropped: list[Threat] = []
+    for threat in threats:
+        for id, because in rules[threat.rule].dominated_by.items():
+            by = threat_id(id, threat.element, threat.principal)
+            if by in fired:
+                hidden.append(Hidden(threat=threat.id, title=threat.title, by=by, because=because))
+                dropped.append(threat)
+                fired[by] = _inheriting(fired[by], threat)
+                break
+    gone = {h.threat for h in hidden}
+    return [t for id, t in fired.items() if id not in gone], hidden, dropped
+
+
+def _inheriting(threat: Threat, other: Threat) -> Threat:
+    families = {test.partition(".")[0] for test in threat.tests}
+    more = [test for test in other.tests if test.partition(".")[0] in families]
+    return replace(threat, tests=tuple(dict.fromkeys((*threat.tests, *more))))
 
 
 @dataclass(slots=True)
@@ -167,9 +238,21 @@ def _threat(id: str, rule: Rule, scene: Scene, ruling: Ruling) -> Threat:
         maturity=rule.maturity,
         mappings=rule.mappings,
         tests=rule.tests,
+        checks=rule.checks,
         mitigations=rule.mitigations,
+        advice=rule.advice,
+        claimed=_claimed(system, rule, element),
+        prior=rule.prior,
         place=system.place(element),
     )
+
+
+def _claimed(system: System, rule: Rule, element: str) -> tuple[str, ...]:
+    """Active controls that stand on the component, or on the way to it, and are meant against the rule."""
+    near = {element, *system.closure((element,), back=True, past_trainers=False)}
+    active = [c for c in system.controls if c.state == "active"]
+    stands = [c for c in active if c.on in near or getattr(system.element(c.on), "to", "") in near]
+    return tuple(dict.fromkeys(c.id or c.type for c in stands if c.type in rule.mitigations))
 
 
 def _undecided(id: str, rule: Rule, scene: Scene, ruling: Ruling, open_: dict[str, _Open]) -> Undecided:

@@ -1,13 +1,15 @@
 """The rule language: expressions as data, total, with three truth values.
 
     all: [..]   any: [..]   not: ..
-    exists: t, among: trainers|components|principals|upstream|downstream, of: $c, where: ..
+    exists: t, among: trainers|components|principals|upstream|downstream|controls|flows_in|flows_out|way_in, of: $c, where: ..
     path: $c.endpoint.auth, is: none | in: [..] | at_least: n | below: n
     can: [read_weights], who: $p, on: $c, where: here|artifact
     submits: $c, who: $p          contributes: $c, who: $p        reaches: $c, who: $p
     sees: label|score|logits, who: $p, on: $c
-    asset: decision, of: $c, value: I, at_least: 2   |   asset: training_data, of: $c, personal: yes
+    asset: decision, of: $c, value: I, at_least: 2
+    asset: training_data, of: $c, personal: yes   (or public, or aggregates_secret)
     affords: 1000, who: $p, on: $c
+    trust: $c, in: [public, user_device]      crosses: $f      carries: personal, on: $f
 
 An expression is checked when it is read (`reader`: operators, names, paths against the types, values against the
 choices), so that evaluating it cannot fail: there is no arithmetic, no recursion and no loop but over the finite sets
@@ -19,9 +21,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from casemate.core.entities import NO, UNKNOWN, YES, Component, Fact, Principal, Truth
+from casemate.core.entities import NO, UNKNOWN, YES, Component, DeclaredControl, Fact, Flow, Principal, Truth
 from casemate.core.errors import BadSystem
-from casemate.core.surface import reach
+from casemate.core.surface import crosses, reach
 from casemate.threats.scene import Scene, Used, Verdict, affords, assets_of, granted, sees
 
 AMONG = {
@@ -30,6 +32,10 @@ AMONG = {
     "principals": Principal,
     "upstream": Component,
     "downstream": Component,
+    "controls": DeclaredControl,  # those that stand on it and are not retired
+    "flows_in": Flow,
+    "flows_out": Flow,
+    "way_in": Flow,  # every flow that an input passes on its way to it
 }
 
 
@@ -121,7 +127,7 @@ class Path:
 
     def _meets(self, value: Any) -> bool:
         if self.values:
-            return value in self.values
+            return any(v in self.values for v in (value if isinstance(value, tuple) else (value,)))
         if not isinstance(value, (int, float)):  # known not to exist
             return False
         return value >= self.least if self.least is not None else value < (self.below or 0)
@@ -165,27 +171,28 @@ class Sees:
 
 @dataclass(frozen=True, slots=True)
 class Stake:
-    """Whether any asset of a kind is worth at least so much, or is personal. No such asset stated: unknown."""
+    """Whether any asset of a kind is worth at least so much, or has a flag. No such asset stated: unknown."""
 
     kind: str
     of: str
     value: str = ""
     least: int = 0
-    personal: Truth = YES
+    flag: str = ""
+    wanted: Truth = YES
 
     def judge(self, scene: Scene) -> Verdict:
-        ask = f"{self.kind}.{self.value or 'personal'}"
+        ask = f"{self.kind}.{self.value or self.flag}"
         found = assets_of(scene.system, scene.names[self.of], self.kind)
         if not found:
             return Verdict(UNKNOWN, (Used(Fact(f"assets: {self.kind}", UNKNOWN), ask=ask),))
         verdicts = []
         for asset in found:
-            path = f"{asset.id}.value.{self.value}" if self.value else f"{asset.id}.personal"
+            path = f"{asset.id}.value.{self.value}" if self.value else f"{asset.id}.{self.flag}"
             fact = scene.system.fact(path)
             if fact.value is UNKNOWN:
                 verdicts.append(Verdict(UNKNOWN, (Used(fact, ask=ask),)))
             else:
-                met = fact.value >= self.least if self.value else fact.value is self.personal
+                met = fact.value >= self.least if self.value else fact.value is self.wanted
                 verdicts.append(Verdict(Truth.of(met), (Used(fact),)))
         return Either(tuple(map(Settled, verdicts))).judge(scene)
 
@@ -206,3 +213,46 @@ class Affords:
 
     def judge(self, scene: Scene) -> Verdict:
         return affords(scene, scene.names[self.who], scene.names[self.on], self.queries)
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whether a component or principal stands in a zone of one of these kinds. No zone, or one of unknown trust: unknown."""
+
+    name: str
+    kinds: tuple[str, ...]
+
+    def judge(self, scene: Scene) -> Verdict:
+        id = scene.names[self.name]
+        zone = scene.system.element(id).zone
+        fact = scene.system.fact(f"{zone}.trust") if zone else Fact(f"{id}.zone", UNKNOWN)
+        if fact.value is UNKNOWN:
+            return Verdict(UNKNOWN, (Used(fact, ask="zone"),))
+        return Verdict(Truth.of(fact.value in self.kinds), (Used(fact),))
+
+
+@dataclass(frozen=True, slots=True)
+class Crosses:
+    """Whether a flow leads from one zone into another."""
+
+    flow: str
+
+    def judge(self, scene: Scene) -> Verdict:
+        id = scene.names[self.flow]
+        truth, shown = crosses(scene.system, id)
+        return Verdict(truth, (Used(Fact(f"{id}.crosses", shown), ask="crosses"),))
+
+
+@dataclass(frozen=True, slots=True)
+class Carries:
+    """Whether a flow carries data about people. Nothing stated about what it carries: unknown."""
+
+    flow: str
+
+    def judge(self, scene: Scene) -> Verdict:
+        flow = scene.system.element(scene.names[self.flow])
+        if not flow.data:
+            return Verdict(UNKNOWN, (Used(Fact(f"{flow.id}.data", UNKNOWN), ask="data"),))
+        facts = [scene.system.fact(f"{asset}.personal") for asset in flow.data]
+        verdicts = [Verdict(fact.value, (Used(fact, ask="data.personal"),)) for fact in facts]
+        return Either(tuple(map(Settled, verdicts))).judge(scene)

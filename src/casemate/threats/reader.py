@@ -8,14 +8,16 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from casemate.core.entities import UNKNOWN, AssetKind, Binding, Can, Component, Principal, Truth, Worth
+from casemate.core.entities import UNKNOWN, AssetKind, Binding, Can, Component, Flow, Principal, Truth, Worth, Zone
 from casemate.core.errors import Problem, UnknownName
-from casemate.core.shape import field_key, field_named, hints, misfit
+from casemate.core.shape import choices, field_key, field_named, fits, hints, misfit
 from casemate.core.system import System
 from casemate.threats.expressions import (
     AMONG,
     Affords,
     All,
+    Carries,
+    Crosses,
     Either,
     Exists,
     Expression,
@@ -26,10 +28,12 @@ from casemate.threats.expressions import (
     Sees,
     Settled,
     Stake,
+    Trust,
 )
 from casemate.threats.nodes import Node
 from casemate.threats.scene import Scene, Verdict
 
+FLAGS = ("personal", "public", "aggregates_secret")
 _KEYS: dict[str, tuple[str, ...]] = {
     "all": (),
     "any": (),
@@ -41,9 +45,13 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "contributes": ("who",),
     "reaches": ("who",),
     "sees": ("who", "on"),
-    "asset": ("of", "value", "at_least", "personal"),
+    "asset": ("of", "value", "at_least", *FLAGS),
     "affords": ("who", "on"),
+    "trust": ("in",),
+    "crosses": (),
+    "carries": ("on",),
 }
+_TRUST = next(typing.get_args(part) for part in choices(hints(Zone)["trust"]))
 
 
 class Reader:
@@ -139,14 +147,16 @@ class Reader:
     def _asset(self, node: Node, names: Mapping[str, type]) -> Expression:
         kind = self._word(node, "asset", typing.get_args(AssetKind))
         of = self._name(node, "of", names, "$c", Component)
-        personal, value = node.get("personal"), node.get("value")
-        if (personal is None) == (value is None):
-            self.wrong(node, "asset", "needs either 'value' with 'at_least', or 'personal'")
-        self.asks.add(f"{kind}.{value.text if value else 'personal'}")
+        flags, value = [flag for flag in FLAGS if node.get(flag)], node.get("value")
+        if len(flags) + (value is not None) != 1:
+            self.wrong(node, "asset", f"needs either 'value' with 'at_least', or one of {', '.join(FLAGS)}")
+        self.asks.add(f"{kind}.{value.text if value else (flags or FLAGS)[0]}")
         if value is None:
-            if personal is not None and not isinstance(personal.word, bool):
-                self.wrong(personal, "personal", f"expected yes or no; got {personal.text!r}")
-            return Stake(kind, of, personal=Truth.of(personal is None or personal.word is True))
+            flag = (flags or FLAGS)[0]
+            wanted = node.get(flag)
+            if wanted is not None and not isinstance(wanted.word, bool):
+                self.wrong(wanted, flag, f"expected yes or no; got {wanted.text!r}")
+            return Stake(kind, of, flag=flag, wanted=Truth.of(wanted is None or wanted.word is True))
         worth = tuple(field_key(f) for f in Worth.__dataclass_fields__.values())
         least = self._number(node.get("at_least") or node_of("", node), "at_least")
         return Stake(kind, of, self._word(node, "value", worth), int(least))
@@ -156,6 +166,26 @@ class Reader:
         queries = int(self._number((node.entries or {})["affords"], "affords"))
         who = self._name(node, "who", names, "$p", Principal)
         return Affords(queries, who, self._name(node, "on", names, "$c", Component))
+
+    def _trust(self, node: Node, names: Mapping[str, type]) -> Expression:
+        self.asks.add("zone")
+        listed = node.get("in") or node_of("", node)
+        words = tuple(item.text for item in (listed.items if listed.items is not None else (listed,)))
+        for word in words or ("",):
+            self._one_of(listed, "in", word, _TRUST)
+        name = self._name(node, "trust", names)
+        if names.get(name) not in (Component, Principal):
+            self.wrong(node, "trust", f"${name} stands in no zone")
+        return Trust(name, words)
+
+    def _crosses(self, node: Node, names: Mapping[str, type]) -> Expression:
+        self.asks.add("crosses")
+        return Crosses(self._name(node, "crosses", names, kind=Flow))
+
+    def _carries(self, node: Node, names: Mapping[str, type]) -> Expression:
+        self.asks |= {"data", "data.personal"}
+        self._word(node, "carries", ("personal",))
+        return Carries(self._name(node, "on", names, kind=Flow))
 
     # Words, names and paths
 
@@ -225,8 +255,11 @@ class Reader:
             return word
         if kind is None:
             return word
+        listed = typing.get_args(hints(kind[0])[kind[1]]) if typing.get_origin(hints(kind[0])[kind[1]]) is tuple else ()
         for value in (word, node.text, Truth.of(word) if isinstance(word, bool) else word):
             if value is not None and not misfit(value, *kind):
+                return value
+            if listed and fits(value, listed[0]):  # one of what the fact lists
                 return value
         self.wrong(node, "is", f"{path} is never {node.text!r}", f"expected {misfit(object(), *kind)}")
         return word

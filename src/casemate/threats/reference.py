@@ -21,7 +21,7 @@ def page() -> str:
     """The page as Markdown."""
     rows = ["| id | threat | asked of | maturity | tests | mitigations |", "|---|---|---|---|---|---|"]
     for rule in catalogue():
-        asked = f"{rule.each}, {rule.adversary}"
+        asked = f"{', '.join(rule.each)}; {rule.adversary}"
         cells = (f"[{rule.id}](#{rule.id.lower()})", rule.title, asked, rule.maturity)
         rows.append(f"| {' | '.join(cells)} | {', '.join(rule.tests)} | {', '.join(rule.mitigations) or 'none yet'} |")
     return "\n".join([_HEAD, *rows, "", *(_section(rule) for rule in catalogue())])

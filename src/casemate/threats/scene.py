@@ -104,6 +104,13 @@ def _among(system: System, family: str, of: str) -> tuple[str, ...]:
         return tuple(p.id for p in system.principals)
     if family == "trainers":
         return trainers(system, of)
+    if family == "controls":
+        return tuple(c.id for c in system.controls if c.on == of and c.id and c.state != "retired")
+    if family in ("flows_in", "flows_out"):
+        return tuple(f.id for f in system.flows if (f.to if family == "flows_in" else f.from_) == of)
+    if family == "way_in":
+        before = set(system.closure((of,), back=True, past_trainers=False))
+        return tuple(f.id for f in system.flows if f.to in before)
     found = system.closure((of,), back=family == "upstream")
     return tuple(id for id in found if isinstance(system.element(id), Component))
 

@@ -43,17 +43,23 @@ def full_name(reference: Reference) -> str:
     return reference.name
 
 
+def cited(reference: Reference) -> str:
+    """A citation in words: id, name, release, and whether it is only the nearest there is."""
+    near = "; nearest, no technique fits exactly" if reference.nearest else ""
+    return f"{reference.id} {full_name(reference)} ({reference.release}{near})"
+
+
 def check_mappings(rules: Iterable[Rule] | None = None) -> tuple[Problem, ...]:
     """Every citation whose id, name or release is not the shipped one. Empty when all are right."""
     problems = []
     for rule in catalogue() if rules is None else rules:
-        for cited in rule.mappings:
-            release, names = entries(cited.taxonomy)
-            where = (rule.place[0], rule.place[1], f"{rule.id}.mappings.{cited.taxonomy}")
-            if cited.id not in names:
-                problems.append(Problem(*where, f"{cited.id} is not in release {release}"))
-            elif names[cited.id] != cited.name:
-                problems.append(Problem(*where, f"{cited.id} is called {names[cited.id]!r}, not {cited.name!r}"))
-            if cited.release != release:
-                problems.append(Problem(*where, f"{cited.id} cites release {cited.release!r}; shipped is {release!r}"))
+        for named in (*rule.mappings, *(a.reference for a in rule.advice if a.reference)):
+            release, names = entries(named.taxonomy)
+            where = (rule.place[0], rule.place[1], f"{rule.id}.mappings.{named.taxonomy}")
+            if named.id not in names:
+                problems.append(Problem(*where, f"{named.id} is not in release {release}"))
+            elif names[named.id] != named.name:
+                problems.append(Problem(*where, f"{named.id} is called {names[named.id]!r}, not {named.name!r}"))
+            if named.release != release:
+                problems.append(Problem(*where, f"{named.id} cites release {named.release!r}; shipped is {release!r}"))
     return tuple(problems)
