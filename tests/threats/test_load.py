@@ -215,6 +215,31 @@ access: [{principal: customer, on: api, can: [query, see_label]}]
         with pytest.raises(BadSystem, match=r"a\.yaml:2: extends: there is no file"):
             load(tmp_path / "a.yaml")
 
+    def test_shared_parts_are_included_and_the_file_itself_has_the_last_word(self, tmp_path: Path) -> None:
+        self.write(
+            tmp_path,
+            zones="zones: [{id: a, trust: public}, {id: b, trust: corp}]",
+            people="principals: [{id: eve, kind: customer, zone: a}]",
+            own="casemate: 1\nincludes: [zones.yaml, people.yaml]\nsystem: {name: x}\nzones: [{id: b, trust: prod}]",
+        )
+        system = load(tmp_path / "own.yaml")
+        assert [(z.id, z.trust) for z in system.zones] == [("a", "public"), ("b", "prod")]
+        assert system.place("eve") == (str(tmp_path / "people.yaml"), 1)
+
+    def test_two_included_files_that_disagree_are_both_named(self, tmp_path: Path) -> None:
+        own = "casemate: 1\nincludes: [one.yaml, two.yaml]\nsystem: {name: x}"
+        self.write(tmp_path, one="zones: [{id: a, trust: public}]", two="\nzones: [{id: a, trust: corp}]", own=own)
+        with pytest.raises(BadSystem, match=r"two\.yaml:2: trust: two included files disagree: 'public' in .*one\.yaml:1, 'corp'"):
+            load(tmp_path / "own.yaml")
+
+    def test_every_include_that_cannot_be_read_is_told(self, tmp_path: Path) -> None:
+        own = "casemate: 1\nincludes: [gone.yaml, own.yaml, [x], lost.yaml]\nsystem: {name: x}"
+        self.write(tmp_path, own=own)
+        with pytest.raises(BadSystem) as caught:
+            load(tmp_path / "own.yaml")
+        told = str(caught.value)
+        assert "'gone.yaml'" in told and "'lost.yaml'" in told and "leads back to itself" in told and "['x']" in told
+
     def test_a_folder_means_its_system_file(self, tmp_path: Path) -> None:
         (tmp_path / "system.yaml").write_text(FULL)
         assert load(tmp_path) == loads(FULL)

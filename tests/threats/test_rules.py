@@ -146,7 +146,7 @@ def test_a_malformed_rule_is_fatal_and_located(tmp_path: Path, old: str, new: st
         read_rules([CATALOGUE / "EV-01.yaml", bad])
     hits = [p for p in caught.value.problems if told in str(p)]
     assert hits, str(caught.value)
-    assert hits[0].file == "EV-04.yaml"
+    assert hits[0].file == str(bad)
     line = GOOD[: GOOD.index(old)].count("\n") + 1
     assert hits[0].line == 1 if not new or "EV-99" in new else abs(hits[0].line - line) <= 2
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,56 +13,91 @@ from .show import descriptions
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--why-not", metavar="ID", help="Say why a threat (e.g. EV-01@api#customer) was not derived.")
-def threats(paths: tuple[str, ...], as_json: bool, why_not: str | None) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+@click.option("--all", "everything", is_flag=True, help="List hidden threats too, and every fact and piece of advice.")
+@click.option("--why", metavar="ID", help="Say what makes a threat (EV-04@api, EV-04@api#customer): facts, adversary, route.")
+@click.option("--why-not", metavar="ID", help="Say why a threat (e.g. EV-01@api#customer) is not in the list.")
+@click.option("--rules", multiple=True, help="A file or folder with rules of your own, beside the shipped ones.")
+@click.option("--dispositions", type=click.Path(path_type=Path), help="What was decided. Left out: dispositions.yaml beside it.")
+@click.option("--check", "static", is_flag=True, help="Let static checks read the files the description names, first.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also write files there, as --format says.")
+@click.option("--format", "formats", default="html,json,md,csv,sarif,navigator,tmbom,svg,mermaid,dot", show_default=True,
+              help="With --out: which files, separated by commas.")  # fmt: skip
+@click.option("--shop", is_flag=True, hidden=True, help="With test: print the system that fixtures vary.")
+@click.option("--today", hidden=True, help="The day against which dispositions expire (YYYY-MM-DD).")
+def threats(
+    paths: tuple[str, ...], as_json: bool, everything: bool, why: str | None, why_not: str | None, rules: tuple[str, ...],
+    dispositions: Path | None, static: bool, out: Path | None, formats: str, shop: bool,
+    today: str | None,
+) -> int:  # fmt: skip
     """Derive the threats of described systems, with the facts that make each, and the questions left open.
 
-    None of your code is loaded or run.
+    None of your code is loaded or run. `casemate threats test [RULES...]` runs the fixtures of rules instead.
     """
-    from ..threats.derive import derive
-    from ..threats.load import load
+    if paths[0] == "test":
+        return _shop() if shop else _test(paths[1:] + rules)
+    if why or why_not:
+        from .why import explain
 
-    found = [(path, load(path)) for path in descriptions(paths)]
-    derived = [(system, derive(system)) for _, system in found]
-    if why_not:
-        for system, result in derived:
-            echo(f"{system.name}: {result.why_not(why_not) or 'it was derived, or no such threat is known'}")
-        return 0
+        return explain(descriptions(paths), rules, why, why_not)
+    done = [_one(path, rules, dispositions, static, today) for path in descriptions(paths)]
+    if out:
+        from ..report.write import write
+
+        write(done, out, [name.strip() for name in formats.split(",") if name.strip()])
     if as_json:
-        echo(json.dumps([_data(s, d) for s, d in derived], indent=2))
+        from ..report.as_json import render
+
+        echo(render(done), nl=False)
     else:
-        for system, result in derived:
-            echo(_text(system, result))
-    if any(d.threats for _, d in derived):
+        from ..report.threat_list import render as listed
+
+        for assessment in done:
+            echo(listed(assessment, everything=everything))
+        if out:
+            echo(f"\nFiles: {out.resolve()}")
+    return _exit(done)
+
+
+def _one(path: Any, rules: tuple[str, ...], decided: Path | None, static: bool, today: str | None) -> Any:
+    from ..runs.derived import derived
+    from .decided import dispose
+
+    return dispose(derived(path, rules=rules, static=static)[1], decided, today)
+
+
+def _exit(done: list[Any]) -> int:
+    from ..core.evidence import Status
+
+    found = [f for a in done for f in a.findings]
+    if any(f.status is not Status.QUESTION for f in found):
         return 1
-    return 2 if any(d.questions for _, d in derived) else 0
+    return 2 if found else 0
 
 
-def _data(system: Any, result: Any) -> dict[str, Any]:
-    from ..core.evidence import plain
+def _shop() -> int:
+    from ..threats.rules import CATALOGUE
 
-    fired = [{**plain(t), "adversary": _adversary(t)} for t in result.threats]
-    return {"system": system.name, "threats": fired, "questions": plain(result.questions)}
-
-
-def _adversary(threat: Any) -> dict[str, Any]:
-    adversary = threat.adversary
-    return {
-        "name": adversary.name, "principal": adversary.principal, "may": list(adversary.may.names),
-        "budget": str(adversary.budget), "derived_from": list(adversary.derived_from),
-    }  # fmt: skip
+    echo((CATALOGUE / "fixtures" / "shop.yaml").read_text(encoding="utf-8"), nl=False)
+    return 0
 
 
-def _text(system: Any, result: Any) -> str:
-    lines = [f"{system.name}: {len(result.threats)} threats, {len(result.questions)} open questions"]
-    for threat in result.threats:
-        lines.append(f"\n  {threat.id}  {threat.title}  (impact {threat.impact} of 4: {threat.impact_because})")
-        lines.append(f"    {threat.explanation}")
-        lines.append(f"    may: {', '.join(threat.adversary.may.names)}; budget: {threat.adversary.budget}")
-        lines += [f"    because {fact}" for fact in threat.facts]
-        lines.append(f"    tested by: {', '.join(threat.tests) or 'nothing yet'}")
-    if result.questions:
-        lines.append("\n  Open questions, the most consequential first:")
-        lines += [f"    {q.path}: {q.text} ({', '.join(q.threats)})" for q in result.questions]
-    return "\n".join(lines) + "\n"
+def _test(paths: tuple[str, ...]) -> int:
+    """The fixtures of rules: of the files and folders given, or of the shipped catalogue."""
+    from ..threats.fixtures import cases, run
+    from ..threats.rules import CATALOGUE, catalogue, read_packs
+
+    rules = read_packs([Path(p) for p in paths], taken=catalogue()) if paths else catalogue()
+    failed = total = 0
+    for rule in rules:
+        folder = Path(rule.place[0]).parent if paths else CATALOGUE
+        for outcome in run(rule, cases(rule, folder)):
+            total += 1
+            failed += bool(outcome.problem)
+            if outcome.problem:
+                file, line = outcome.case.place
+                echo(f"{file}:{line}: {rule.id} {outcome.case.name}: {outcome.problem}")
+    echo(f"{len(rules)} rules, {total} fixtures: {failed} failed" if failed else f"{len(rules)} rules, {total} fixtures: all passed")
+    return 1 if failed else 0
+
+

@@ -29,7 +29,7 @@ _SOURCES = ("asserted", "imported", "measured")
 
 
 def load(path: str | Path) -> System:
-    """Read a description, its `extends` included. A folder means its `system.yaml`.
+    """Read a description with what it extends and includes. A folder means its `system.yaml`.
 
     Raises:
         BadSystem: with every problem found, each with file and line.
@@ -40,7 +40,7 @@ def load(path: str | Path) -> System:
 
 
 def loads(text: str | bytes, *, name: str = "<text>", folder: str = "") -> System:
-    """Read a description that is already in memory; `extends` is looked up in `folder`."""
+    """Read a description that is already in memory; `extends` and `includes` are looked up in `folder`."""
     root = compose(text.encode() if isinstance(text, str) else text, name)
     return _system(_extended(root, Path(folder), name, ()), folder)
 
@@ -53,52 +53,86 @@ def _merged(path: Path, shown: str, chain: tuple[str, ...]) -> Node:
 
 
 def _extended(root: Node, folder: Path, shown: str, chain: tuple[str, ...]) -> Node:
+    """The file laid over what it extends and includes. Of two equal parts that it includes, neither wins."""
     if root.entries is None:
         raise BadSystem([Problem(shown, root.line, "file", "expected a mapping at the top")])
-    extends = root.get("extends")
-    if extends is None:
-        return root
-    name = extends.word
-    if not isinstance(name, str) or not extends.scalar:
-        raise BadSystem([Problem(shown, extends.line, "extends", f"expected a file name; got {name!r}")])
-    target = folder / name
-    if os.path.realpath(target) in chain:
-        raise BadSystem([Problem(shown, extends.line, "extends", f"{name} leads back to itself")])
-    if not target.is_file():
-        raise BadSystem([Problem(shown, extends.line, "extends", f"there is no file {name!r} beside this one")])
-    base = _merged(target, os.path.join(os.path.dirname(shown), name), chain)
     problems: list[Problem] = []
-    over = {key: node for key, node in root.entries.items() if key != "extends"}
-    merged = _merge(base, Node(root.file, root.line, root.size, entries=over), problems, "")
+    found: dict[str, list[Node]] = {"extends": [], "includes": []}
+    for key, listed in found.items():
+        for node in _listed(root, key, problems):
+            try:
+                listed.append(_base(node, folder, shown, chain, key))
+            except BadSystem as error:  # one that cannot be read does not keep the others' mistakes from being told
+                problems += error.problems
+    if problems:
+        raise BadSystem(problems)
+    own = {key: node for key, node in root.entries.items() if key not in ("extends", "includes")}
+    merged = Node(root.file, root.line, root.size, entries={})
+    for base in found["extends"]:
+        merged = _merge(merged, base, problems, "")
+    shared = Node(root.file, root.line, 0, entries={})
+    for part in found["includes"]:
+        shared = _merge(shared, part, problems, "", equals=True)
+    for over in (shared, Node(root.file, root.line, root.size, entries=own)):
+        merged = _merge(merged, over, problems, "")
     if problems:
         raise BadSystem(problems)
     return merged
 
 
-def _merge(base: Node, over: Node, problems: list[Problem], key: str) -> Node:
+def _listed(root: Node, key: str, problems: list[Problem]) -> tuple[Node, ...]:
+    """The file names under a key: one for `extends`, one or many for `includes`."""
+    node = root.get(key)
+    if node is None:
+        return ()
+    items = node.items if node.items is not None and key == "includes" else (node,)
+    wanted = "a file name" if key == "extends" else "a list of file names"
+    wrong = [item for item in items if not item.scalar or not isinstance(item.word, str)]
+    problems += [Problem(root.file, item.line, key, f"expected {wanted}; got {item.plain()!r}") for item in wrong]
+    return tuple(item for item in items if item not in wrong)
+
+
+def _base(node: Node, folder: Path, shown: str, chain: tuple[str, ...], key: str) -> Node:
+    target = folder / node.text
+    if os.path.realpath(target) in chain:
+        raise BadSystem([Problem(shown, node.line, key, f"{node.text} leads back to itself")])
+    if not target.is_file():
+        raise BadSystem([Problem(shown, node.line, key, f"there is no file {node.text!r} beside this one")])
+    return _merged(target, os.path.join(os.path.dirname(shown), node.text), chain)
+
+
+def _merge(base: Node, over: Node, problems: list[Problem], key: str, equals: bool = False) -> Node:
+    """`over` laid over `base`. Among `equals`, two different values of one thing are a problem."""
     if key == "target" and (base.items is None) != (over.items is None):  # one binding is a list of one
         base, over = (n if n.items is not None else Node(n.file, n.line, n.size, items=(n,)) for n in (base, over))
     if base.entries is not None and over.entries is not None:
         entries = dict(base.entries)
         for name, node in over.entries.items():
-            entries[name] = _merge(entries[name], node, problems, name) if name in entries else node
+            entries[name] = _merge(entries[name], node, problems, name, equals) if name in entries else node
         return Node(over.file, over.line, base.size + over.size, entries=entries)
     if base.items is not None and over.items is not None:
-        return _merge_lists(base, over, problems, key)
+        return _merge_lists(base, over, problems, key, equals)
+    return _replaced(base, over, problems, key, equals)
+
+
+def _replaced(base: Node, over: Node, problems: list[Problem], key: str, equals: bool) -> Node:
+    if equals and base.plain() != over.plain():
+        told = f"{base.plain()!r} in {base.file}:{base.line}, {over.plain()!r} here"
+        problems.append(Problem(over.file, over.line, key, f"two included files disagree: {told}", "let one of them say it"))
     return over
 
 
-def _merge_lists(base: Node, over: Node, problems: list[Problem], key: str) -> Node:
+def _merge_lists(base: Node, over: Node, problems: list[Problem], key: str, equals: bool) -> Node:
     """Things with an identity merge by it; any other list is replaced."""
     named = [_identity(item) for item in (*(base.items or ()), *(over.items or ()))]
     if not all(named):
-        return over
+        return _replaced(base, over, problems, key, equals)
     merged = {_identity(item): item for item in base.items or ()}
     for item in over.items or ():
         id = _identity(item)
         remove = item.get("remove")
         if remove is None:
-            merged[id] = _merge(merged[id], item, problems, "") if id in merged else item
+            merged[id] = _merge(merged[id], item, problems, "", equals) if id in merged else item
         elif remove.word is not True:
             problems.append(Problem(item.file, remove.line, f"{key}.remove", f"expected yes; got {remove.text!r}"))
         elif id not in merged:
@@ -155,18 +189,18 @@ class _Builder:
         origin = typing.get_origin(hint)
         if origin is Mapping:
             return node.plain()
+        if _is_sourced(hint, node):
+            return self.sourced(hint, node, path)
         if origin is tuple:
             return self.many(typing.get_args(hint)[0], node, path)
         if kind is not None and node.entries is not None:
             return self.record(kind, node, path)
-        if kind is None and node.entries is not None and set(node.entries) <= {"value", "source"}:
-            return self.sourced(hint, node, path)
         if not node.scalar:
             return node.plain()  # of the wrong kind: the System says what it expected
         return None if node.word is None else _scalar(hint, node, kind is not None)
 
     def sourced(self, hint: Any, node: Node, path: str) -> Any:
-        """`{value: label, source: measured}`."""
+        """`{value: label, source: measured}`, `{value: [a, b], source: imported}`."""
         value, source = node.get("value"), node.get("source")
         if source is not None and source.text not in _SOURCES:
             self.wrong(source, f"{path}.source", f"expected {', '.join(_SOURCES)}; got {source.text!r}")
@@ -190,6 +224,17 @@ class _Builder:
             else:
                 found.append(self.record(kind, item, label))
         return tuple(found)
+
+
+def _is_sourced(hint: Any, node: Node) -> bool:
+    """Whether a mapping is a value with its source, and no record: a single value, a list of words, or the word that
+    stands for a whole record (`parent: {value: none, source: imported}`)."""
+    if node.entries is None or not set(node.entries) <= {"value", "source"}:
+        return False
+    value = node.get("value")
+    if typing.get_origin(hint) is tuple:
+        return value is not None and not is_dataclass(typing.get_args(hint)[0])
+    return record_in(hint) is None or (len(choices(hint)) > 1 and value is not None and value.scalar)
 
 
 def _label(path: str, item: Node, index: int) -> str:

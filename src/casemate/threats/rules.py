@@ -30,7 +30,9 @@ GROUP = "casemate.threats"  # entry points: each names a folder of rules, or a f
 Outcome = Literal["fired", "silent", "question"]
 TAXONOMIES = ("atlas", "nist", "owasp_ml", "cwe", "aiexchange")
 EFFECTS = ("prevents", "raises_cost", "detects", "limits_impact")
-_PLACES = ("model", "endpoint", "artifact", *typing.get_args(ComponentKind))
+_RECORDS = ("storage", "workspace", "dependencies")
+_PLACES = ("model", "endpoint", "artifact", *_RECORDS, *typing.get_args(ComponentKind))
+_AROUND = ("here", "artifact", "training", "upstream", "downstream", "zone")
 _CHOICES = {
     "stride": ("spoofing", "tampering", "repudiation", "information disclosure", "denial of service", "elevation"),
     "maturity": ("feasible", "demonstrated", "realized"),
@@ -69,10 +71,14 @@ class Advice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gives:
-    """What the attacker holds afterwards: capabilities on the component (`here`), or on what stands around it."""
+    """What the attacker holds afterwards: capabilities on the component (`here`), or on what stands around it.
+
+    `when`: held only where this is so; a rule may fire for one of several reasons, which do not all give the same.
+    """
 
     can: tuple[str, ...]
     on: str = "here"
+    when: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +113,8 @@ class Rule:
     """One threat of the catalogue.
 
     Args:
-        each: What it is asked of: every `model`, `endpoint` or `artifact` of the system, or every component of a kind.
+        each: What it is asked of: every `model`, `endpoint` or `artifact` of the system, every component of a kind, or
+            every one with a record of its `storage`, `workspace` or `dependencies`.
         adversary: `principal`: asked of every principal too. Otherwise the name of an adversary outside the
             description: a `supplier` of the artifact, or `anyone` who finds the endpoint.
         gives: What the attacker holds afterwards, from which chains are made.
@@ -148,6 +155,10 @@ class Rule:
             return Ruling("silent", "; ".join(str(used.fact) for used in verdict.used[:3]), verdict.used)
         return Ruling("question", fill(self.explain, scene), verdict.used)
 
+    def gains(self, scene: Scene) -> tuple[Gives, ...]:
+        """What the attacker holds after this rule has fired in the scene. Nothing is gained on an unknown fact."""
+        return tuple(g for g in self.gives if g.when is None or g.when.judge(scene).truth is YES)
+
     def question(self, used: Used, scene: Scene) -> str:
         """The text that asks for an unknown fact: the rule's own, the catalogue's, or one made of the fact."""
         text = self.questions.get(used.ask) or common_questions().get(used.ask)
@@ -175,6 +186,8 @@ def _is(each: str, component: Component, system: System) -> bool:
     if each == "endpoint":
         # On the user's own device there is a runtime, but nobody else to keep from it.
         return component.kind == "server" or (component.endpoint is not None and component.kind != "edge_runtime")
+    if each in _RECORDS:
+        return getattr(component, each) is not None
     if each != "artifact":
         return component.kind == each
     if component.artifact is not None or component.kind == "model_artifact":
@@ -240,7 +253,7 @@ def read_rules(files: Iterable[Path], taken: Iterable[Rule] = ()) -> tuple[Rule,
     problems: list[Problem] = []
     for file in files:
         try:
-            rule = _rule(read(file, file.name))
+            rule = _rule(read(file, file.name if file.parent == CATALOGUE else str(file)))
         except BadSystem as error:
             problems += error.problems
             continue
@@ -282,7 +295,7 @@ def _rule(root: Node) -> Rule:
         questions=_questions(reader, entries.get("questions"), names),
         harm=_harm(reader, entries.get("harm"), title),
         prior=_prior(reader, entries.get("prior")),
-        gives=tuple(_gives(reader, item) for item in _items(entries.get("gives"))),
+        gives=tuple(_gives(reader, item, names) for item in _items(entries.get("gives"))),
         dominated_by={key: inner.text for key, inner in _entries(entries.get("dominated_by")).items()},
         mappings=_references(reader, entries.get("mappings")),
         tests=_ids(reader, root, "tests"),
@@ -326,16 +339,16 @@ def _prior(reader: Reader, node: Node | None) -> Prior:
     return Prior(low=numbers[0], high=numbers[1])
 
 
-def _gives(reader: Reader, node: Node) -> Gives:
-    entries = _mapping(reader, node, "gives", ("can", "on"), must=("can",))
+def _gives(reader: Reader, node: Node, names: Mapping[str, type]) -> Gives:
+    entries = _mapping(reader, node, "gives", ("can", "on", "when"), must=("can",))
     can = tuple(item.text for item in _items(entries.get("can")))
     on = entries["on"].text if "on" in entries else "here"
     for word in can or ("",):
         if word not in typing.get_args(Can):
             reader.wrong(node, "gives.can", f"expected a list of {', '.join(typing.get_args(Can))}; got {word!r}")
-    if on not in ("here", "artifact", "training", "upstream", "zone"):
-        reader.wrong(node, "gives.on", f"expected here, artifact, training, upstream or zone; got {on!r}")
-    return Gives(can=can, on=on)
+    if on not in _AROUND:
+        reader.wrong(node, "gives.on", f"expected {', '.join(_AROUND)}; got {on!r}")
+    return Gives(can=can, on=on, when=reader.expression(entries["when"], names) if "when" in entries else None)
 
 
 def _advice(reader: Reader, node: Node) -> Advice:

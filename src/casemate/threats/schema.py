@@ -6,7 +6,10 @@ here that an overlay may leave out. `python -m casemate.threats.schema` writes t
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
+import re
 import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -17,6 +20,7 @@ from casemate.core.entities import Truth
 from casemate.core.shape import choices, field_key, hints
 from casemate.core.system import HEAD, System
 from casemate.threats.load import SECTIONS, VERSION
+from casemate.threats.rules import common_questions
 
 SHIPPED = Path(__file__).parent / "system.schema.json"
 _FACT = {"enum": [True, False, "yes", "no", "unknown"]}
@@ -37,10 +41,13 @@ def schema() -> dict[str, Any]:
         "properties": {
             "casemate": {"const": VERSION, "description": "version of the description language"},
             "extends": {"type": "string", "description": "a description beside this one, which this one changes"},
+            "includes": {
+                "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+                "description": "files beside this one with parts that several descriptions share",
+            },
             "system": {"type": "object", "additionalProperties": False, "properties": head},
             **{key: _of(hints(System)[key], defs) for key in SECTIONS},
         },
-        "anyOf": [{"required": ["casemate", "system"]}, {"required": ["extends"]}],
         "$defs": dict(sorted(defs.items())),
     }
 
@@ -48,16 +55,20 @@ def schema() -> dict[str, Any]:
 def _of(hint: Any, defs: dict[str, Any]) -> dict[str, Any]:
     """A field: its value, null for "not known", and for a single value also {value, source}."""
     parts = [_part(part, defs) for part in choices(hint)]
-    single = not any("$ref" in part or part.get("type") in ("array", "object") for part in parts)
     if any("$ref" in part for part in parts) and len(parts) > 1:
         parts.append({"const": False})  # `parent: no` is `parent: none`
-    if single:
-        value = parts[0] if len(parts) == 1 else {"anyOf": parts}
+    values = [part for part in parts if "$ref" not in part and part.get("type") != "object" and not _of_records(part)]
+    if values:
+        value = values[0] if len(values) == 1 else {"anyOf": values}
         sourced = {"value": value, "source": _SOURCE}
         parts.append({"type": "object", "properties": sourced, "additionalProperties": False, "required": ["value"]})
     if len(parts) == 1 and parts[0].get("type") in ("array", "object"):
         return parts[0]
     return {"anyOf": [*parts, {"type": "null"}]}
+
+
+def _of_records(part: dict[str, Any]) -> bool:
+    return part.get("type") == "array" and "$ref" in part["items"]
 
 
 def _part(part: Any, defs: dict[str, Any]) -> dict[str, Any]:
@@ -83,13 +94,29 @@ def _record(kind: type, defs: dict[str, Any]) -> dict[str, Any]:
         defs[name] = {}  # set first: a record may be met again below itself
         properties = {}
         for f in fields(kind):
-            properties[field_key(f)] = _of(hints(kind)[f.name], defs)
-            if f.metadata.get("signed"):
-                properties[field_key(f)] = {"type": ["number", "null"]}
+            found = {"type": ["number", "null"]} if f.metadata.get("signed") else _of(hints(kind)[f.name], defs)
+            said = _said(kind, f.name, field_key(f))
+            properties[field_key(f)] = {"description": said, **found} if said else found
         if "id" in properties or name in ("Access", "Binding"):
             properties["remove"] = {"enum": [True, "yes"], "description": "in an overlay: take this out"}
         defs[name] = {"type": "object", "additionalProperties": False, "properties": properties}
     return {"$ref": f"#/$defs/{name}"}
+
+
+@functools.cache
+def _comments(kind: type) -> dict[str, str]:
+    """What the source says beside each field of a record: the one place where fields are explained."""
+    lines = inspect.getsource(kind).splitlines()
+    found = (re.match(r"    (\w+): .*?  # (.+)", line) for line in lines)
+    return {match[1]: match[2].removesuffix("  # noqa") for match in found if match}
+
+
+def _said(kind: type, name: str, key: str) -> str:
+    """What an editor shows for a key: its comment, or the question that asks for it."""
+    part = {"Parent": "provenance.parent", "DecisionRule": "decision", "Principal": "", "DeclaredControl": ""}
+    path = f"{part.get(kind.__name__, kind.__name__.lower())}.{key}".removeprefix(".")
+    question = common_questions().get(path, "").replace("{c}", "the component")
+    return _comments(kind).get(name, question)
 
 
 def text() -> str:

@@ -1,0 +1,80 @@
+"""`casemate threats --why` and `--why-not`: everything that one threat rests on, or that keeps it away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..core.errors import UnknownName
+from .echo import echo
+
+
+def explain(paths: Iterable[str], rules: tuple[str, ...], why: str | None, why_not: str | None) -> int:
+    """Print the answer for every description in which the id means something; for none, say what could be meant."""
+    from ..threats.derive import derive
+    from ..threats.load import load
+    from ..threats.rules import rules_for
+
+    asked = why or why_not or ""
+    known: list[str] = []
+    answered = False
+    for path in paths:
+        system = load(path)
+        result = derive(system, rules_for(system, rules))
+        lines = [line for id in _meant(asked, result) for line in (*_answer(id, result), "")]
+        known += [t.id for t in result.threats]
+        if lines:
+            answered = True
+            echo(f"{system.name or path}")
+            echo("\n".join(f"  {line}".rstrip() for line in lines))
+    if not answered:
+        raise UnknownName("threat", asked, known)
+    return 0
+
+
+def _meant(asked: str, result: Any) -> list[str]:
+    """The ids an answer is given for: `EV-04@api` means every principal's."""
+    from ..threats.derive import threat_id
+    from ..threats.rules import instances
+
+    rule = next((r for r in result.rules if r.id == asked.partition("@")[0]), None)
+    if rule is None:
+        return []
+    ids = [threat_id(rule.id, element, principal) for element, principal in instances(rule, result.system)]
+    return [id for id in ids if id == asked or id.startswith(f"{asked}#") or (asked == rule.id)]
+
+
+def _answer(id: str, result: Any) -> list[str]:
+    fired = {t.id: t for t in (*result.threats, *result.dropped)}
+    hidden = next((h for h in result.hidden if h.threat == id), None)
+    if id in fired:
+        return _because(fired[id], result.system, hidden)
+    waiting = next((u for u in result.undecided if u.id == id), None)
+    if waiting:
+        asks = {q.path: q for q in result.questions}
+        lines = [f"{id}: undecided, because a fact is unknown"]
+        return lines + [f"  asks {path}: {asks[path].text}{_at(asks[path].place)}" for path in waiting.questions]
+    return [f"{id}: does not apply", *(f"  because {part}" for part in result.why_not(id).split("; "))]
+
+
+def _because(threat: Any, system: Any, hidden: Any) -> list[str]:
+    from ..core.surface import reach
+
+    lines = [f"{threat.id}  {threat.title}", f"  {threat.explanation}"]
+    if hidden:
+        lines.append(f"  hidden by {hidden.by}: {hidden.because}")
+    for fact in threat.facts:
+        lines.append(f"  because {fact}{_at(system.place(fact.path.partition(': ')[0]))}")
+    route = reach(system, threat.principal, threat.element) if threat.principal else ()
+    if route:
+        lines.append(f"  route: {' -> '.join(route)}")
+    adversary = threat.adversary
+    lines.append(f"  may: {', '.join(adversary.may.names) or 'nothing'}; budget: {adversary.budget}")
+    lines += [f"  granted by {row}" for row in adversary.derived_from]
+    lines.append(f"  harm: {threat.harm} Impact {threat.impact} of 4: {threat.impact_because}")
+    lines.append(f"  tested by: {', '.join(threat.tests) or 'no attack yet'}")
+    return lines
+
+
+def _at(place: tuple[str, int]) -> str:
+    return f"  ({place[0]}:{place[1]})" if place[1] else ""
