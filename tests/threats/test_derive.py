@@ -11,7 +11,6 @@ from casemate.core.system import Access, Asset, Component, Flow, Model, Principa
 from casemate.threats.derive import adversary_for, derive, rate_limit
 from casemate.threats.load import loads
 from casemate.threats.rules import catalogue
-from casemate.threats.rules import catalogue
 
 SERVER = """\
 casemate: 1
@@ -78,7 +77,7 @@ def test_no_question_is_open_where_everything_is_stated() -> None:
 
 def test_hiding_the_scores_is_a_change_of_facts() -> None:
     hidden = loads(SCORES).replace_fact("api.model.output", "label")
-    assert [t.id for t in derive(hidden).threats] == ids(SERVER)
+    assert [t.id for t in derive(hidden, ABOUT).threats] == ids(SERVER)
 
 
 def test_the_shown_output_beats_the_access_row_and_says_so() -> None:
@@ -168,7 +167,10 @@ def test_an_unbound_artifact_is_tested_where_it_runs() -> None:
     )
     text = text.replace("digest_verified_at_load: yes", "digest_verified_at_load: no")
     text += "flows: [{from: file, to: api}]\n"
-    text = text.replace("artifact: {format: pickle}", "artifact: {format: pickle, digest_verified_at_load: no}")
+    text = text.replace(
+        "artifact: {format: pickle}",
+        "artifact: {format: pickle, digest_verified_at_load: no, signature_verified_at_load: no}",
+    )
     threat = next(t for t in derive(loads(text)).threats if t.id == "SY-01@file")
     assert (threat.target, threat.adversary.may) == ("api", Need.ARTIFACT)
 

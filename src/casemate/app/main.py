@@ -20,6 +20,9 @@ _COMMANDS = {
     "report": ("report", "Write the report of a stored assessment again."),
     "attacks": ("listing", "List the attacks: what each needs, spends and is called."),
     "controls": ("listing", "List the controls: what each changes and which attacks know it."),
+    "diff": ("diff", "Say what is worse, better or no longer known between two descriptions or two runs."),
+    "gate": ("gate", "Decide by a small policy whether a change may go ahead. For CI."),
+    "taxonomy": ("taxonomy", "Check what the rules cite of ATLAS and others, or read a new ATLAS release."),
 }
 _EXITS = "Exit codes: 0 nothing found, 1 findings, 2 could not tell (bad input, or evidence that does not decide)."
 

@@ -12,7 +12,7 @@ from ..core.evidence import Status
 from ..core.finding import Assessment
 from .echo import echo, printable
 
-_OPEN = (Status.ERROR, Status.INCONCLUSIVE, Status.QUESTION, Status.UNTESTED)
+_OPEN = (Status.ERROR, Status.INCONCLUSIVE, Status.QUESTION, Status.UNTESTED, Status.CLAIMED)
 
 
 def exit_code(assessments: Iterable[Assessment]) -> int:

@@ -21,7 +21,7 @@ from .show import descriptions
 @click.option("--dispositions", type=click.Path(path_type=Path), help="What was decided. Left out: dispositions.yaml beside it.")
 @click.option("--check", "static", is_flag=True, help="Let static checks read the files the description names, first.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also write files there, as --format says.")
-@click.option("--format", "formats", default="html,json,md,csv,sarif,navigator,tmbom,svg,mermaid,dot", show_default=True,
+@click.option("--format", "formats", default="html,json,md,threats,sarif,navigator,tmbom,svg,mermaid,dot", show_default=True,
               help="With --out: which files, separated by commas.")  # fmt: skip
 @click.option("--shop", is_flag=True, hidden=True, help="With test: print the system that fixtures vary.")
 @click.option("--today", hidden=True, help="The day against which dispositions expire (YYYY-MM-DD).")
@@ -97,7 +97,7 @@ def _test(paths: tuple[str, ...]) -> int:
             if outcome.problem:
                 file, line = outcome.case.place
                 echo(f"{file}:{line}: {rule.id} {outcome.case.name}: {outcome.problem}")
-    echo(f"{len(rules)} rules, {total} fixtures: {failed} failed" if failed else f"{len(rules)} rules, {total} fixtures: all passed")
+    echo(f"{len(rules)} rules, {total} fixtures: {f'{failed} failed' if failed else 'all passed'}")
     return 1 if failed else 0
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from ..core.errors import UnknownName
 from .echo import echo
 
 
-def explain(paths: Iterable[str], rules: tuple[str, ...], why: str | None, why_not: str | None) -> int:
+def explain(paths: Iterable[Path], rules: tuple[str, ...], why: str | None, why_not: str | None) -> int:
     """Print the answer for every description in which the id means something; for none, say what could be meant."""
     from ..threats.derive import derive
     from ..threats.load import load
@@ -25,7 +26,7 @@ def explain(paths: Iterable[str], rules: tuple[str, ...], why: str | None, why_n
         known += [t.id for t in result.threats]
         if lines:
             answered = True
-            echo(f"{system.name or path}")
+            echo(system.name or path)
             echo("\n".join(f"  {line}".rstrip() for line in lines))
     if not answered:
         raise UnknownName("threat", asked, known)
@@ -63,8 +64,7 @@ def _because(threat: Any, system: Any, hidden: Any) -> list[str]:
     lines = [f"{threat.id}  {threat.title}", f"  {threat.explanation}"]
     if hidden:
         lines.append(f"  hidden by {hidden.by}: {hidden.because}")
-    for fact in threat.facts:
-        lines.append(f"  because {fact}{_at(system.place(fact.path.partition(': ')[0]))}")
+    lines += [f"  because {fact}{_at(system.place(fact.path.partition(': ')[0]))}" for fact in threat.facts]
     route = reach(system, threat.principal, threat.element) if threat.principal else ()
     if route:
         lines.append(f"  route: {' -> '.join(route)}")

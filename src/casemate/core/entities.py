@@ -97,7 +97,7 @@ AssetKind = Literal[
 ]
 Format = Literal[
     "pickle", "joblib", "torch", "torch_weights_only", "keras_h5", "keras_v3", "onnx", "safetensors", "skops",
-    "tflite", "native",
+    "tflite", "native", "savedmodel", "gguf", "torchscript",
 ]  # fmt: skip
 
 
@@ -303,12 +303,13 @@ class Flow:
     id: str = ""  # left out, it is "from->to"
     from_: str = field(default="", metadata={"key": "from", "refs": ("components", "principals")})
     to: str = _refs("components")
-    data: tuple[str, ...] = _refs("assets", many=True)
+    # Which assets flow here; an empty list: none of them.
+    data: tuple[str, ...] | None = field(default=None, metadata={"refs": ("assets",)})
     channel: Literal["https", "grpc", "file", "bus", "physical", "human"] | None = None
     auth: Auth | None = None
     integrity: Truth = UNKNOWN
     confidentiality: Truth = UNKNOWN
-    transforms: tuple[str, ...] = ()
+    transforms: tuple[str, ...] | None = None  # resize, tokenize, unpack, normalize, ...; an empty list: none
     crosses: Literal["auto", "yes", "no"] = "auto"
 
 

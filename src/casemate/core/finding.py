@@ -1,6 +1,7 @@
 """A finding: a threat, what was measured of it, and how much it matters.
 
-Severity is impact times the attacker's *measured* cost. There is never one sum over the system.
+Severity is impact against the band of the attacker's cost: measured where it was broken, assumed by the catalogue where
+nobody tested it (`Finding.risk` says which). There is never one sum over the system.
 """
 
 from __future__ import annotations

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from casemate.core.reach import Places
 from casemate.core.system import NO, UNKNOWN, YES, Access, Component, Flow, Parent, System, Truth
 
 LEVELS = ("none", "label", "topk", "score", "logits")
 SENDS = ("query", "inject_data", "control_sensor", "replay")
+_ASKS = tuple(can for can in SENDS if can != "inject_data")
 WRITES = ("inject_data", "modify_data", "write_labels", "write_feedback")
-_SEES = {"see_decision": "label", "see_label": "label", "see_score": "score", "see_logits": "logits"}
+SEES = {"see_decision": "label", "see_label": "label", "see_score": "score", "see_logits": "logits"}
+_RECORDS = ("data_source", "label_source", "feedback", "log_store")
 _NOT_INPUT = ("model_artifact", "registry", "ci", "dependency_set")  # a flow into these carries no record
 # What is not a vector of scores still tells an attacker at least as much as one.
 _SHOWS = {"embedding": "score", "explanation": "score"}
@@ -49,8 +53,10 @@ def rows_of(system: System, principal: str) -> tuple[Access, ...]:
     """The access rows of one principal."""
     by_principal: dict[str, tuple[Access, ...]] | None = system._found.get("rows")
     if by_principal is None:
-        by_principal = {p.id: tuple(r for r in system.access if r.principal == p.id) for p in system.principals}
-        system._found["rows"] = by_principal
+        listed: dict[str, list[Access]] = {}
+        for row in system.access:
+            listed.setdefault(row.principal, []).append(row)
+        by_principal = system._found["rows"] = {id: tuple(rows) for id, rows in listed.items()}
     return by_principal.get(principal, ())
 
 
@@ -58,37 +64,59 @@ def holds(system: System, principal: str, capabilities: Collection[str], places:
     """Whether the principal has any of the capabilities on any of the places. A row on a flow acts on its end."""
     sure: list[str] = []
     open_: list[str] = []
-    for row in rows_of(system, principal):
-        held = [can for can in row.can if can in capabilities]
-        unsure = [can for can in row.unsure if can in capabilities]
-        if (held or unsure) and (row.on in places or _end(system, row.on) in places):
-            sure += [f"{row.id}: {can}" for can in held]
-            open_ += [f"{row.id}: {can}" for can in unsure]
+    mask, rows = _speaking(system, principal, tuple(capabilities))
+    if isinstance(places, Places) and not mask & places.mask:
+        return Grant(NO)
+    for row, held, unsure in rows:
+        if row.on in places or end_of(system, row.on) in places:
+            sure += held
+            open_ += unsure
     if sure:
         return Grant(YES, tuple(sure))
     return Grant(UNKNOWN, tuple(open_)) if open_ else Grant(NO)
 
 
-def _end(system: System, on: str) -> str:
+_Row: TypeAlias = tuple[Access, list[str], list[str]]
+
+
+def _speaking(system: System, principal: str, capabilities: tuple[str, ...]) -> tuple[int, list[_Row]]:
+    """The rows of a principal that speak of any of the capabilities, with what they grant and leave open; and all the
+    places where they stand, as bits."""
+    key = ("speaking", principal, capabilities)
+    if key not in system._found:
+        rows: list[_Row] = []
+        for row in rows_of(system, principal):
+            held = [f"{row.id}: {can}" for can in row.can if can in capabilities]
+            unsure = [f"{row.id}: {can}" for can in row.unsure if can in capabilities]
+            if held or unsure:
+                rows.append((row, held, unsure))
+        stands = system.group(end_of(system, row.on) or row.on for row, _, _ in rows)
+        system._found[key] = stands.mask, rows
+    found: tuple[int, list[_Row]] = system._found[key]
+    return found
+
+
+def end_of(system: System, on: str) -> str:
+    """Where a flow leads; nothing for what is no flow."""
     element = system.element(on)
     return element.to if isinstance(element, Flow) else ""
 
 
 def reach(system: System, principal: str, component: str) -> tuple[str, ...]:
     """A shortest route from a principal to a component, or (): by its flows, or from where it may act."""
-    starts = [principal, *(row.on for row in rows_of(system, principal))]
-    paths: dict[str, tuple[str, ...]] = {principal: (principal,)}
-    for on in starts[1:]:
-        element = system.element(on)
-        at = element.to if isinstance(element, Flow) else on
-        paths.setdefault(at, (principal, at))
-    queue = list(paths)
+    came: dict[str, str] = {principal: ""}
+    for row in rows_of(system, principal):
+        came.setdefault(end_of(system, row.on) or row.on, principal)
+    queue = list(came)
     for at in queue:  # grows while it is walked
         for after in _onward(system, at):
-            if after not in paths:
-                paths[after] = (*paths[at], after)
+            if after not in came:
+                came[after] = at
                 queue.append(after)
-    return paths.get(component, ())
+    route = [component] if component in came else []
+    while route and came[route[-1]]:
+        route.append(came[route[-1]])
+    return tuple(reversed(route))
 
 
 def _onward(system: System, at: str) -> list[str]:
@@ -97,24 +125,47 @@ def _onward(system: System, at: str) -> list[str]:
 
 
 def trainers(system: System, component: str) -> tuple[str, ...]:
-    """The components that train this one: itself or those upstream that have a training record."""
-    key = f"trainers {component}"
+    """The components that train this one: itself or those upstream that have a training record, nearest first."""
+    key = ("trainers", component)
     if key not in system._found:
-        upstream = (system.element(id) for id in system.closure((component,), back=True))
-        system._found[key] = tuple(e.id for e in upstream if isinstance(e, Component) and e.trains)
-    found: tuple[str, ...] = system._found[key]
-    return found
+        if "training" not in system._found:
+            system._found["training"] = system.group(c.id for c in system.components if c.trains)
+        training: Places = system._found["training"]
+        upstream = system.around((component,), back=True)
+        found = tuple(upstream & training)
+        if len(found) > 1:
+            found = tuple(id for id in system.closure((component,), back=True) if id in training)
+        system._found[key] = found
+    teachers: tuple[str, ...] = system._found[key]
+    return teachers
 
 
-def training_inputs(system: System, component: str) -> tuple[str, ...]:
+def training_inputs(system: System, component: str) -> Places:
     """Every place from which records reach the training of the component."""
-    key = f"training_inputs {component}"
+    key = ("training_inputs", component)
     if key not in system._found:
-        teachers = trainers(system, component)
-        sources = [s for t in teachers if (record := system.component(t).training) for s in record.sources]
-        system._found[key] = system.closure((*teachers, *sources), back=True)
-    found: tuple[str, ...] = system._found[key]
-    return found
+        found = system.around(taught_by(system, component), back=True)
+        system._found[key] = found | system.group(trainers(system, component))
+    places: Places = system._found[key]
+    return places
+
+
+def taught_by(system: System, component: str) -> tuple[str, ...]:
+    """Where the records of its training arrive: its trainers, and the sources that they name.
+
+    What flows into a trainer that also serves is input, not records, unless it comes from where records are kept or the
+    model is known to learn from its inputs.
+    """
+    found: list[str] = []
+    for id in trainers(system, component):
+        teacher = system.component(id)
+        found += teacher.training.sources if teacher.training else ()
+        if teacher.kind in ("server", "edge_runtime") and not (teacher.model and teacher.model.online_learning is YES):
+            before = system._found["back"].get(id, ())
+            found += [at for at in before if getattr(system.element(at), "kind", "") in _RECORDS]
+        else:
+            found.append(id)
+    return tuple(dict.fromkeys(found))
 
 
 def can_contribute(system: System, principal: str, component: str) -> Grant:
@@ -130,18 +181,17 @@ def can_submit(system: System, principal: str, component: str) -> Grant:
     What enters only through a trainer is a training record, not an input. Where a component trains itself,
     `inject_data` on it is read as a contribution.
     """
-    places = system.closure((component,), back=True, past_trainers=False)
-    sends = [can for can in SENDS if can != "inject_data"]
-    direct = holds(system, principal, sends, places)
+    places = system.around((component,), back=True, past_trainers=False)
+    direct = holds(system, principal, _ASKS, places)
     element = system.element(component)
-    around = places[1:] if isinstance(element, Component) and element.trains else places
+    around = places.without(component) if isinstance(element, Component) and element.trains else places
     injected = holds(system, principal, ("inject_data",), around)
     if direct.truth is YES or (direct.truth is UNKNOWN and injected.truth is not YES):
         return direct
     return injected if injected.truth is not NO else _unstated(system, principal, places, "query")
 
 
-def _unstated(system: System, principal: str, places: tuple[str, ...], capability: str) -> Grant:
+def _unstated(system: System, principal: str, places: Collection[str], capability: str) -> Grant:
     """A flow from a principal to where no access row speaks of it: not a no, but a question."""
     ends = [to for to in _onward(system, principal) if to in places]
     if not ends:
@@ -167,9 +217,9 @@ def effective_output(system: System, principal: str, component: str) -> Seen:
             continue
         cap, by = shown[at]
         for can in (*row.can, *row.unsure):
-            if can not in _SEES:
+            if can not in SEES:
                 continue
-            claimed = LEVELS.index(_SEES[can])
+            claimed = LEVELS.index(SEES[can])
             seen = min(claimed, cap)
             unsure = max(unsure, seen)
             if can in row.can:
@@ -180,29 +230,55 @@ def effective_output(system: System, principal: str, component: str) -> Seen:
 
 
 def _widest(system: System, component: str) -> dict[str, tuple[int, str]]:
-    """The richest output that arrives at each place downstream, and the component that limits it."""
-    key = f"widest {component}"
+    """The richest output that arrives at each watched place downstream, and the component that limits it."""
+    key = ("widest", component)
     if key not in system._found:
+        caps, watched = _caps(system), _watched(system)
         best: dict[str, tuple[int, str]] = {}
         queue = [(component, len(LEVELS) - 1, "")]
         for at, level, by in queue:  # grows while it is walked; a place returns only when it got richer
-            model = getattr(system.element(at), "model", None)
-            output = model.output if model else None
-            if output and LEVELS.index(_SHOWS.get(output, output)) < level:
-                level, by = LEVELS.index(_SHOWS.get(output, output)), at
+            cap = caps.get(at)
+            if cap is not None and cap < level:
+                level, by = cap, at
             if at not in best or best[at][0] < level:
                 best[at] = (level, by)
                 queue += [(after, level, by) for after in _onward(system, at)]
-        system._found[key] = best
+        system._found[key] = {at: best[at] for at in best if at in watched}
     found: dict[str, tuple[int, str]] = system._found[key]
     return found
 
 
-def model_places(system: System, component: str) -> tuple[str, ...]:
+def _caps(system: System) -> dict[str, int]:
+    """The richest output, by `LEVELS`, that each component shows; left out where it does not say."""
+    if "caps" not in system._found:
+        shown = {c.id: c.model.output for c in system.components if c.model and c.model.output}
+        system._found["caps"] = {id: LEVELS.index(_SHOWS.get(output, output)) for id, output in shown.items()}
+    found: dict[str, int] = system._found["caps"]
+    return found
+
+
+def _watched(system: System) -> set[str]:
+    """Where somebody looks: the places of all access rows, for a row on a flow where it starts."""
+    if "watched" not in system._found:
+        elements = [system.element(row.on) for row in system.access]
+        system._found["watched"] = {e.from_ if isinstance(e, Flow) else e.id for e in elements}
+    found: set[str] = system._found["watched"]
+    return found
+
+
+def model_places(system: System, component: str) -> Places:
     """Where a copy of the component's model lies: the component, and the artifacts and registries that feed it."""
-    upstream = system.closure((component,), back=True, past_trainers=False)
-    kept = [id for id in upstream[1:] if getattr(system.element(id), "kind", "") in ("model_artifact", "registry")]
-    return (component, *kept)
+    upstream = system.around((component,), back=True, past_trainers=False)
+    return system.group((component,)) | (upstream & kept(system))
+
+
+def kept(system: System) -> Places:
+    """The artifacts and registries of a system, where models are kept."""
+    if "kept" not in system._found:
+        stores = [c.id for c in system.components if c.kind in ("model_artifact", "registry")]
+        system._found["kept"] = system.group(stores)
+    found: Places = system._found["kept"]
+    return found
 
 
 def documented(system: System, component: str) -> Truth:
@@ -222,7 +298,7 @@ def knowledge(system: System, principal: str, component: str) -> tuple[str, ...]
     known = {
         "weights": holds(system, principal, ("read_weights", "read_binary"), model_places(system, component)).truth,
         "parent": parent.public if isinstance(parent, Parent) else NO,
-        "data": holds(system, principal, ("read_data",), (component, *data)).truth,
+        "data": holds(system, principal, ("read_data",), data | system.group((component,))).truth,
         "recipe": documented(system, component),
     }
     return tuple(word for word, truth in known.items() if truth is YES)
@@ -232,7 +308,7 @@ def influence(system: System, principal: str, component: str) -> float | None:
     """The share of the training set the principal can write, or None where its size or the budget is unknown."""
     if can_contribute(system, principal, component).truth is not YES:
         return 0.0
-    places = set(training_inputs(system, component))
+    places = training_inputs(system, component)
     budgets = [row.budget for row in rows_of(system, principal) if row.on in places and row.budget]
     samples = sum(b.samples or 0 for b in budgets)
     held = {asset for id in places for asset in getattr(system.element(id), "holds", ())}

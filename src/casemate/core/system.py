@@ -7,8 +7,10 @@ facts (routes, what a principal sees) is in `casemate.core.surface`.
 from __future__ import annotations
 
 import difflib
+import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
@@ -43,6 +45,7 @@ from casemate.core.entities import (
     Zone,
 )
 from casemate.core.errors import BadSystem, Problem, UnknownName
+from casemate.core.reach import Places, spread
 from casemate.core.shape import field_key, field_named, hints, misfit
 
 __all__ = [
@@ -116,7 +119,7 @@ class System:
     sources: Mapping[str, Source] = field(default_factory=dict)  # of the facts that are not simply asserted
     folder: str = field(default="", compare=False)  # where `module:function` names are looked up
     places: Mapping[str, tuple[str, int]] = field(default_factory=dict, compare=False, repr=False)
-    _found: dict[str, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
+    _found: dict[Any, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         flows = self.flows
@@ -127,12 +130,14 @@ class System:
         if problems:
             raise BadSystem(problems)
         named = {element.id: element for kind in _NAMED for element in getattr(self, kind) if element.id}
+        ids = [element.id for kind in ("components", "principals", "assets") for element in getattr(self, kind)]
         onward: dict[str, list[str]] = {}
         back: dict[str, list[str]] = {}
         for flow in flows:
             onward.setdefault(flow.from_, []).append(flow.to)
             back.setdefault(flow.to, []).append(flow.from_)
-        self._found.update(named=named, onward=onward, back=back)
+        index = {id: bit for bit, id in enumerate(ids)}
+        self._found.update(named=named, onward=onward, back=back, ids=ids, index=index)
 
     def element(self, id: str) -> Any:
         """The zone, principal, asset, component, flow or control with this id."""
@@ -162,18 +167,19 @@ class System:
 
         Below something that is known not to exist (`parent: none`) the answer is "none", or NO for a fact.
         """
-        first, *rest = path.split(".")
+        first, _, rest = path.partition(".")
         at: Any = self if first == "system" else self.element(first)
-        kind: type | None = type(at)
-        for key in rest:
-            if kind is None:
-                raise UnknownName("fact", path, [path.removesuffix(f".{key}")])
-            name, inner = field_named(kind, key)
-            if is_dataclass(at):
+        kind: Any = type(at)
+        steps, too_far = _steps(kind, rest)
+        if too_far:
+            raise UnknownName("fact", path, [path.removesuffix(f".{too_far}")])
+        for name, yes_or_no in steps:
+            if hasattr(at, "__dataclass_fields__"):
                 at = getattr(at, name)
-            elif at == "none" and hints(kind)[name] is Truth:
+            elif at is None:
+                break
+            elif at == "none" and yes_or_no:
                 at = NO
-            kind = inner
         return Fact(path, UNKNOWN if at is None else at, self.sources.get(path, "asserted"))
 
     def replace_fact(self, path: str, value: Any, source: Source = "asserted") -> System:
@@ -197,9 +203,12 @@ class System:
         return replace(self, sources=sources, **swapped)
 
     def closure(self, start: Iterable[str], *, back: bool = False, past_trainers: bool = True) -> tuple[str, ...]:
-        """Every element a flow leads to (or comes from), the start included, nearest first."""
+        """Every element a flow leads to (or comes from), the start included, nearest first.
+
+        Where the order does not matter, `around` gives the same for much less.
+        """
         start = tuple(start)
-        key = f"closure {start} {back} {past_trainers}"
+        key = ("closure", start, back, past_trainers)
         if key not in self._found:
             edges: dict[str, list[str]] = self._found["back" if back else "onward"]
             seen = dict.fromkeys(start)
@@ -212,6 +221,53 @@ class System:
             self._found[key] = tuple(seen)
         found: tuple[str, ...] = self._found[key]
         return found
+
+    def around(self, start: Iterable[str], *, back: bool = False, past_trainers: bool = True) -> Places:
+        """The elements of `closure` as a set. Made for every start at once, when it is first asked for."""
+        key = ("around", back, past_trainers)
+        if key not in self._found:
+            own = [1 << bit for bit in range(len(self._found["ids"]))]
+            self._found[key] = self.spread(own, back=back, past_trainers=past_trainers)
+        masks, index = self._found[key], self._found["index"]
+        mask = 0
+        for id in start:
+            mask |= masks[index[id]]
+        return Places(mask, index, self._found["ids"])
+
+    def group(self, ids: Iterable[str]) -> Places:
+        """These components, principals and assets as a set."""
+        index = self._found["index"]
+        return Places(sum(1 << index[id] for id in set(ids)), index, self._found["ids"])
+
+    def spread(self, own: Sequence[int], *, back: bool = False, past_trainers: bool = True) -> list[int]:
+        """For every component, principal and asset, the union of `own` over the elements of its `closure`.
+
+        Args:
+            own: A set of bits for each element, in the order of `group`.
+        """
+        key = ("steps", back, past_trainers)
+        if key not in self._found:
+            edges: dict[str, list[str]] = self._found["back" if back else "onward"]
+            ids, index = self._found["ids"], self._found["index"]
+            self._found[key] = [
+                [index[after] for after in dict.fromkeys(edges.get(id, ())) if past_trainers or not _trains(self, after)]
+                for id in ids
+            ]
+        return spread(self._found[key], own)
+
+
+@functools.cache
+def _steps(kind: type, path: str) -> tuple[tuple[tuple[str, bool], ...], str]:
+    """The attributes along a path, and whether each says yes or no; with the key below which there is nothing."""
+    steps: list[tuple[str, bool]] = []
+    at: type | None = kind
+    for key in path.split(".") if path else ():
+        if at is None:
+            return (), key
+        name, inner = field_named(at, key)
+        steps.append((name, hints(at)[name] is Truth))
+        at = inner
+    return tuple(steps), ""
 
 
 def _trains(system: System, id: str) -> bool:
@@ -240,7 +296,7 @@ def _problems(system: System) -> Iterator[Problem]:
     lists = [getattr(system, kind) for kind in (*_COLLECTIONS, "access", "controls", "assumptions", "target")]
     if not all(isinstance(rows, tuple) and all(map(is_dataclass, rows)) for rows in lists):
         return  # already reported; nothing below can be told
-    known = {kind: [e.id for e in getattr(system, kind)] for kind in _COLLECTIONS}
+    known = {kind: {e.id: None for e in getattr(system, kind) if isinstance(e.id, str)} for kind in _COLLECTIONS}
     yield from _duplicates(system)
     for kind in (*_COLLECTIONS, "access", "controls", "target"):
         for index, element in enumerate(getattr(system, kind)):
@@ -301,12 +357,12 @@ def _duplicates(system: System) -> Iterator[Problem]:
         else:
             seen[id] = kind
     for kind in ("access", "controls", "target"):
-        ids = [_named(e, kind, i) for i, e in enumerate(getattr(system, kind))]
-        for id in sorted({id for id in ids if ids.count(id) > 1}):
-            yield _problem(system, id, f"appears {ids.count(id)} times in {kind}", "merge them into one")
+        counts = Counter(_named(e, kind, i) for i, e in enumerate(getattr(system, kind)))
+        for id in sorted(id for id, count in counts.items() if count > 1):
+            yield _problem(system, id, f"appears {counts[id]} times in {kind}", "merge them into one")
 
 
-def _dangling(system: System, record: Any, where: str, known: Mapping[str, list[str]]) -> Iterator[Problem]:
+def _dangling(system: System, record: Any, where: str, known: Mapping[str, Mapping[str, None]]) -> Iterator[Problem]:
     for f in fields(record):
         value = getattr(record, f.name)
         if is_dataclass(value):
@@ -315,9 +371,9 @@ def _dangling(system: System, record: Any, where: str, known: Mapping[str, list[
         must = f.name in ("from_", "to", "principal", "on", "component")
         if kinds and must and not value:
             yield _problem(system, where, f"says nothing for {field_key(f)!r}", f"name one of {', '.join(kinds)}")
-        allowed = [id for kind in kinds for id in known[kind]]
         for id in (value if isinstance(value, tuple) else (value,)) if kinds and value else ():
-            if id not in allowed:
+            if not isinstance(id, str) or not any(id in known[kind] for kind in kinds):
+                allowed = [id for kind in kinds for id in known[kind]]
                 close = difflib.get_close_matches(str(id), allowed, n=1, cutoff=0.5)
                 hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(allowed) or 'none'}"
                 message = f"{id!r} is not one of the {' or '.join(kinds)}"

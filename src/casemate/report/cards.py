@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from ..core.entities import Truth
@@ -18,6 +18,29 @@ _NAMES = {
     "cwe": "CWE",
     "aiexchange": "OWASP AI Exchange",
 }
+
+
+_EFFECTS = {
+    "prevents": "prevents it", "raises_cost": "raises the cost", "limits_impact": "limits the harm", "detects": "detects it",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Advised:
+    """What somebody can do that casemate cannot: the sentence, what it brings, and the mitigation of ATLAS it is."""
+
+    do: str
+    effect: str
+    reference: str
+
+
+def advised(finding: Finding) -> tuple[Advised, ...]:
+    """The advice of the rule, cleaned."""
+    rows = []
+    for one in finding.advice:
+        effect = clean(one.get("effect") or "")
+        rows.append(Advised(clean(one.get("do") or ""), _EFFECTS.get(effect, effect), clean(one.get("reference") or "")))
+    return tuple(rows)
 
 
 def card(finding: Finding) -> tuple[tuple[str, str], ...]:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from ..core.evidence import Cost, Status
+from ..core.evidence import Status
 from ..core.finding import Assessment
-from . import charts, picture
+from . import charts, costs, picture
 from .cards import unchanged
 from .compare import Comparison, comparisons
+from .coverage import Row, uncovered
 from .personal import REDACTED
 from .view import Limits, Shown, View, leading, opening, title, view
 from .words import BUCKETS, TONES, and_more, clean, cost_brief, in_bucket, look, measured, said, short, spread
@@ -28,7 +29,7 @@ _STEPS = (
     Limits(),
     Limits(findings=30, compact=40, samples=3, sampled=6, charts=10, lines=40),
     Limits(findings=15, compact=20, samples=1, sampled=2, charts=4, lines=20),
-    Limits(findings=5, compact=10, samples=0, sampled=0, charts=1, lines=10),
+    Limits(findings=5, compact=10, samples=0, sampled=0, charts=1, lines=10, chains=4),
 )
 _AXES = {
     "queries": "queries to the deployed endpoint, per row",
@@ -69,6 +70,7 @@ def _page(assessments: Sequence[Assessment], show_personal: bool, limits: Limits
         views=views, lead=lead, opening=opening(views), title=title(views),
         more_broken=and_more(sum(v.counts["broken"] for v in views), len(lead)),
         comparisons=comparisons(views), style=Markup(style), policy=policy, limits=limits,  # noqa: S704
+        missing=uncovered([v.coverage for v in views]), hatch=costs.hatch(),
         draw=lambda one: picture.draw(one.assessment.system, one.assessment.findings, one.key),
     )  # fmt: skip
     return text
@@ -84,13 +86,13 @@ def _environment() -> Environment:
     )  # fmt: skip
     env.filters |= {"said": said, "short": short, "cost": cost_brief, "anchor": _anchor}
     env.globals |= {
-        "glyph": picture.glyph, "interval_bar": charts.interval_bar, "swatch": charts.swatch, "streams": picture.streams,
-        "measured": measured, "in_bucket": in_bucket, "spread": spread, "money": _money, "ledger": ledger, "unchanged": unchanged,
-        "finding_curves": finding_curves, "verdict_tone": lambda verdict: look(Status(str(verdict))).tone,
+        "glyph": picture.glyph, "interval_bar": charts.interval_bar, "swatch": charts.swatch, "cost_bar": costs.bar, "chain_bar": costs.chain_bar, "streams": picture.streams,
+        "measured": measured, "in_bucket": in_bucket, "spread": spread, "ledger": ledger, "unchanged": unchanged,
+        "finding_curves": finding_curves, "by_phase": by_phase, "verdict_tone": lambda verdict: look(Status(str(verdict))).tone,
         "digest": lambda one: one.assessment.digest(), "terms": _TERMS, "tones": TONES, "buckets": BUCKETS, "redacted": REDACTED,
     }  # fmt: skip
     macros: Any = env.get_template("macros.html.j2").module
-    env.globals |= {name: getattr(macros, name) for name in ("chart_block", "status", "more")}
+    env.globals |= {name: getattr(macros, name) for name in ("chart_block", "status", "more", "severity", "ruled", "counted")}
     return env
 
 
@@ -103,11 +105,13 @@ def _anchor(text: str) -> str:
     return "".join(c if c.isascii() and c.isalnum() else "-" for c in text)
 
 
-def _money(cost: Cost | None, system: Any) -> str:
-    if cost is None or cost.money is None:
-        return ""
-    prices = getattr(system, "prices", None)
-    return f"{cost.money:,.2f} {clean(getattr(prices, 'currency', None) or '')}".strip()
+def by_phase(cells: Sequence[Row]) -> list[tuple[str, list[tuple[str, Row]]]]:
+    """The cells of a coverage under their phase, each with the rest of its name."""
+    groups: dict[str, list[tuple[str, Row]]] = {}
+    for row in cells:
+        phase, _, rest = clean(row.name).partition(", ")
+        groups.setdefault(phase, []).append((rest, row))
+    return list(groups.items())
 
 
 def ledger(spent: dict[str, int]) -> list[tuple[str, str]]:

@@ -75,7 +75,7 @@ def streams(system: Any, findings: Sequence[Finding]) -> tuple[Stream, ...]:
     for flow in system.flows:
         joined.add((flow.from_, flow.to))
         seen = [tone[key] for key in (flow.id, f"{flow.from_} {flow.to}") if key in tone]
-        parts = [", ".join(flow.data), flow.channel or ""]
+        parts = [", ".join(flow.data or ()), flow.channel or ""]
         facts = (f"auth {flow.auth or 'unknown'}", f"integrity {flow.integrity.value}", f"encrypted {flow.confidentiality.value}")
         rows.append((flow.id, flow.from_, flow.to, " · ".join(p for p in parts if p), "; ".join(facts), _worse(seen), True))
     components = {c.id for c in system.components}
@@ -114,8 +114,8 @@ def plan(system: Any, rows: Iterable[Stream]) -> Layout:
     return arrange(nodes, links, lanes, first=first, gap=118.0 if len(rows) <= TEXT_FLOWS else 88.0)
 
 
-def draw(system: Any, findings: Sequence[Finding], key: str = "") -> Markup:
-    """The picture as inline SVG. `key` keeps ids apart where a page holds several pictures."""
+def draw(system: Any, findings: Sequence[Finding], key: str = "", natural: bool = False) -> Markup:
+    """The picture as inline SVG. `key` keeps ids apart where a page holds several pictures; `natural`: at its own size."""
     rows = streams(system, findings)
     layout = plan(system, rows)
     tone = tones(system, findings)
@@ -133,8 +133,8 @@ def draw(system: Any, findings: Sequence[Finding], key: str = "") -> Markup:
     title = f"Data flow of {clean(system.name)}: {len(system.components)} components, {len(system.flows)} flows"
     return tag(
         "svg", tag("title", title), *parts,
-        viewBox=f"0 0 {layout.width:.0f} {layout.height:.0f}", width=_width(layout.width),
-        role="img", class_="dfd", aria_label=title,
+        viewBox=f"0 0 {layout.width:.0f} {layout.height:.0f}", width=round(layout.width) if natural else _width(layout.width),
+        height=round(layout.height) if natural else None, role="img", class_="dfd", aria_label=title,
     )  # fmt: skip
 
 
@@ -186,7 +186,8 @@ def _box(box: Box, element: Any, tone: str, principal: bool) -> Markup:
         class_=f"{'principal' if principal else 'component'} stroke-{tone}",
     )  # fmt: skip
     hint = tag("title", f"{box.id}: {kind}" + ("" if principal else f" ({TONES[tone]})"))
-    name = tag("text", short(box.id, 16), x=middle, y=box.y + box.h / 2 - 2, text_anchor="middle", class_="box-name")
+    tight = "box-name tight" if len(box.id) > 14 else "box-name"
+    name = tag("text", short(box.id, 18), x=middle, y=box.y + box.h / 2 - 2, text_anchor="middle", class_=tight)
     under = tag("text", short(kind, 20), x=middle, y=box.y + box.h / 2 + 13, text_anchor="middle", class_="box-kind")
     parts = [hint, shape, name, under]
     if tone != "none" and not principal:

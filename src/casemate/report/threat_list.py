@@ -15,7 +15,8 @@ FRAMEWORK = "atlas"
 def render(assessment: Assessment, *, everything: bool = False) -> str:
     """The list. `everything`: the facts, the advice and what was hidden too."""
     fired = [f for f in assessment.findings if f.status is not Status.QUESTION]
-    lines = [f"{clean(assessment.name)}: {count_of(len(fired), 'threat')}, {count_of(len(assessment.questions), 'open question')}"]
+    counts = f"{count_of(len(fired), 'threat')}, {count_of(len(assessment.questions), 'open question')}"
+    lines = [f"{clean(assessment.name)}: {counts}"]
     for finding in fired:
         lines += ["", *_finding(finding, everything)]
     lines += _chains(assessment.chains, everything)
@@ -27,7 +28,8 @@ def render(assessment: Assessment, *, everything: bool = False) -> str:
 
 def _finding(finding: Finding, everything: bool) -> list[str]:
     status = "" if finding.status is Status.UNTESTED else f"; {LOOKS[finding.status].label.lower()}"
-    lines = [f"  {clean(finding.threat)}  {clean(finding.title)}  ({_weight(finding)}{status})", f"    {clean(finding.explanation)}"]
+    lines = [f"  {clean(finding.threat)}  {clean(finding.title)}  ({_weight(finding)}{status})"]
+    lines.append(f"    {clean(finding.explanation)}")
     may = finding.adversary.get("may", [])
     who = clean(finding.principal.split("@")[0])
     lines.append(f"    who: {who}, {access_words(may)}; budget: {clean(finding.adversary.get('budget', 'not stated'))}")
@@ -70,11 +72,10 @@ def _tries(finding: Finding) -> str:
 def decided(finding: Finding) -> str:
     """What was decided about a finding, in a line."""
     assert finding.disposed is not None
-    made = finding.disposed.disposition
-    state = "" if finding.disposed.state == "active" else f" {finding.disposed.state.upper()}: {clean(finding.disposed.why)};"
-    return (
-        f"decided: {made.decision.replace('_', ' ')} by {clean(made.owner)} until {made.expires.isoformat()};{state} {clean(made.reason)}"
-    )
+    made, state = finding.disposed.disposition, finding.disposed.state
+    now = "" if state == "active" else f" {state.upper()}: {clean(finding.disposed.why)};"
+    until = f"by {clean(made.owner)} until {made.expires.isoformat()}"
+    return f"decided: {made.decision.replace('_', ' ')} {until};{now} {clean(made.reason)}"
 
 
 def _chains(chains: Sequence[Chain], everything: bool) -> list[str]:
@@ -83,8 +84,9 @@ def _chains(chains: Sequence[Chain], everything: bool) -> list[str]:
     shown = chains if everything else chains[:CHAINS]
     lines = ["", "  Chains, each the cheapest way to its end:"]
     for chain in shown:
-        ends = f"impact {chain.impact}; {'assumed ' if chain.basis == 'prior' else ''}{money(chain.low, chain.high, chain.currency)}"
-        lines.append(f"    {clean(chain.id)}  ({ends})")
+        assumed = "assumed " if chain.basis == "prior" else ""
+        cost = money(chain.low, chain.high, chain.currency)
+        lines.append(f"    {clean(chain.id)}  (impact {chain.impact}; {assumed}{cost})")
         gains = [clean(g) for g in chain.gains if g]
         lines.append(f"      {clean(chain.attacker)} gains {'; then '.join(gains)}; then {clean(chain.title)}")
     more = len(chains) - len(shown)
@@ -107,5 +109,7 @@ def _hidden(assessment: Assessment, everything: bool) -> list[str]:
     if not assessment.hidden:
         return []
     if not everything:
-        return ["", f"  Hidden, because a cheaper way has the same end: {clean(', '.join(h.threat for h in assessment.hidden))} (--all)"]
-    return ["", "  Hidden:", *(f"    {clean(h.threat)} by {clean(h.by)}: {clean(h.because)}" for h in assessment.hidden)]
+        names = clean(", ".join(h.threat for h in assessment.hidden))
+        return ["", f"  Hidden, because a cheaper way has the same end: {names} (--all)"]
+    listed = [f"    {clean(h.threat)} by {clean(h.by)}: {clean(h.because)}" for h in assessment.hidden]
+    return ["", "  Hidden:", *listed]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import datetime
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.evidence import Evidence, Status
 from ..core.finding import SEVERITIES, Assessment, Finding
-from .cards import card, facts, references
+from .cards import Advised, advised, card, facts, references
+from .coverage import Coverage, coverage
+from .decisions import DECISIONS, Decision, decisions
 from .hardening import hardening
 from .personal import hidden
 from .samples import Sample, samples
+from .weighed import Claim, Path, Ruling, claims, is_assumed, path, ruling, rulings, weight
 from .words import BUCKETS, clean, cost_brief, count_of, evidence_id, in_bucket, look, sentence, tally
 
-DECISIONS = 10
-_FIX = ("critical", "high")
+# A threat that waits for a fact, or does not apply, is a line of a table; the others are cards.
+_LINES = (Status.QUESTION, Status.NOT_APPLICABLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +32,7 @@ class Limits:
     sampled: int = 12  # findings with samples
     charts: int = 16
     lines: int = 60  # of any other table
+    chains: int = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,21 +62,12 @@ class Shown:
     references: tuple[tuple[str, tuple[str, ...]], ...]
     samples: tuple[Sample, ...]
     redacted: bool
+    weight: tuple[tuple[str, str], ...]  # cost, impact, margin, confidence, what would change it
+    assumed: bool  # severity and cost are the catalogue's
+    advice: tuple[Advised, ...]
+    ruling: Ruling | None
+    unmapped: bool  # no ATLAS technique fits
     same_as: tuple[str, str] = ("", "")  # anchor and threat of an earlier finding that rests on the same evidence
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """A line of the decision table."""
-
-    verb: str  # fix, look closer, accept candidate
-    tone: str
-    anchor: str
-    what: str
-    severity: str
-    cost: str
-    next: str
-    id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,38 +81,57 @@ class View:
     undecided: int
     shown: tuple[Shown, ...]  # with evidence
     compact: tuple[Shown, ...]  # without
+    waiting: tuple[Shown, ...]  # waits for a fact, or does not apply
+    paths: tuple[Path, ...]
+    rulings: tuple[Ruling, ...]
+    claims: tuple[Claim, ...]
+    measured: bool  # whether anything was
     questions: tuple[dict[str, Any], ...]
     untested: tuple[dict[str, str], ...]
     hardening: tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
-    coverage: tuple[tuple[str, str, str, int], ...]  # framework, entry, tone of the worst, findings
+    coverage: Coverage
     hidden: bool
     left_out: dict[str, int] = field(default_factory=dict)
 
 
-def view(assessment: Assessment, key: str, show_personal: bool = False, limits: Limits | None = None) -> View:
-    """Everything the formats need of one assessment."""
-    limits = limits or Limits()
+def view(
+    assessment: Assessment, key: str, show_personal: bool = False, limits: Limits | None = None, today: datetime.date | None = None
+) -> View:
+    """Everything the formats need of one assessment. `today` counts the days that decisions still have."""
+    limits, today = limits or Limits(), today or datetime.date.today()
     hide = hidden(assessment, show_personal)
     sampled = [f.threat for f in assessment.findings if f.evidence and assessment.samples.get(f.threat)][: limits.sampled]
     shown = [
-        _shown(f, assessment, f"{key}-f{i}", hide, limits.samples if f.threat in sampled else 0)
+        _shown(f, assessment, f"{key}-f{i}", hide, limits.samples if f.threat in sampled else 0, today)
         for i, f in enumerate(assessment.findings, 1)
     ]
     with_evidence = _shared([s for s in shown if s.measured])
-    without = [s for s in shown if not s.measured]
-    decisions, undecided = _decisions(shown)
+    bare = [s for s in shown if not s.measured and s.finding.status not in _LINES]
+    waiting = [s for s in shown if not s.measured and s.finding.status in _LINES]
+    decided, undecided = decisions(shown, assessment)
+    held = rulings(s.ruling for s in shown)
     lists: dict[str, tuple[Sequence[Any], int]] = {
-        "findings": (with_evidence, limits.findings), "compact": (without, limits.compact),
+        "findings": (with_evidence, limits.findings), "compact": (bare, limits.compact), "waiting": (waiting, limits.lines),
         "questions": (assessment.questions, limits.lines), "untested": (assessment.untested, limits.lines),
+        "chains": (assessment.chains, limits.chains), "rulings": (held, limits.lines), "hidden": (assessment.hidden, limits.lines),
+        "warnings": (assessment.warnings, limits.lines),
     }  # fmt: skip
+    cut = {name: items[:most] for name, (items, most) in lists.items()}
     return View(
-        key=key, assessment=assessment, counts=tally(assessment.findings), decisions=decisions, undecided=undecided,
-        shown=tuple(with_evidence[: limits.findings]), compact=tuple(without[: limits.compact]),
-        questions=assessment.questions[: limits.lines],
-        untested=assessment.untested[: limits.lines], hardening=hardening(assessment.hardening),
-        coverage=_coverage(shown), hidden=hide,
+        key=key, assessment=assessment, counts=tally(assessment.findings), decisions=decided, undecided=undecided,
+        shown=tuple(cut["findings"]), compact=tuple(cut["compact"]), waiting=tuple(cut["waiting"]),
+        paths=_paths(assessment, shown, limits.chains), rulings=tuple(cut["rulings"]),
+        claims=claims(assessment.system, assessment.findings), measured=bool(with_evidence),
+        questions=tuple(cut["questions"]), untested=tuple(cut["untested"]), hardening=hardening(assessment.hardening),
+        coverage=coverage([assessment]), hidden=hide,
         left_out={name: max(0, len(items) - most) for name, (items, most) in lists.items()},
     )  # fmt: skip
+
+
+def _paths(assessment: Assessment, shown: Sequence[Shown], most: int) -> tuple[Path, ...]:
+    anchors = {s.finding.threat: s.anchor for s in shown}
+    titles = {s.finding.rule: s.finding.title for s in shown}
+    return tuple(path(chain, anchors, titles) for chain in assessment.chains[:most])
 
 
 def title(views: Sequence[View]) -> str:
@@ -139,7 +154,9 @@ def leading(views: Sequence[View], most: int = 3) -> tuple[tuple[View, Shown], .
     return tuple(found[:most])
 
 
-def _shown(finding: Finding, assessment: Assessment, anchor: str, hide: bool, few: int) -> Shown:
+def _shown(
+    finding: Finding, assessment: Assessment, anchor: str, hide: bool, few: int, today: datetime.date
+) -> Shown:
     measured = tuple(_measured(e) for e in finding.evidence)
     held = assessment.samples.get(finding.threat, {})
     found = look(finding.status)
@@ -148,7 +165,9 @@ def _shown(finding: Finding, assessment: Assessment, anchor: str, hide: bool, fe
         sentence=sentence(finding, assessment.system, measured[0].id if measured else ""),
         cost=cost_brief(finding.cost) if finding.evidence else "", measured=measured, card=card(finding),
         facts=facts(assessment.system, finding), references=references(finding.mappings),
-        samples=() if hide else samples(held, few), redacted=bool(hide and held),
+        samples=() if hide else samples(held, few), redacted=bool(hide and held), weight=weight(finding),
+        assumed=is_assumed(finding), advice=advised(finding), ruling=ruling(finding, anchor, today),
+        unmapped=not finding.mappings.get("atlas"),
     )  # fmt: skip
 
 
@@ -170,56 +189,4 @@ def _measured(evidence: Evidence) -> Measured:
     )
 
 
-def _decisions(shown: Iterable[Shown]) -> tuple[tuple[Decision, ...], int]:
-    """Fix first, then what needs a closer look, then what could be accepted. At most ten; the rest is counted."""
-    found = []
-    for one in shown:
-        if one.finding.status is Status.NOT_APPLICABLE:
-            continue
-        verb, advice = _advice(one.finding)
-        id = one.measured[0].id if one.measured else ""
-        title = f"{clean(one.finding.title)} at {clean(one.finding.element)}"
-        title += f" by {clean(one.finding.principal.split('@')[0])}" if one.finding.principal else ""
-        found.append(
-            Decision(
-                verb=verb,
-                tone=one.tone,
-                anchor=one.anchor,
-                what=title,
-                severity=one.finding.severity,
-                cost=one.cost,
-                next=advice,
-                id=id,
-            )
-        )
-    order = ("fix", "look closer", "accept candidate")
-    found.sort(key=lambda d: order.index(d.verb))
-    return tuple(found[:DECISIONS]), max(0, len(found) - DECISIONS)
-
-
-def _advice(finding: Finding) -> tuple[str, str]:
-    status, try_ = finding.status, ", ".join(map(clean, finding.mitigations[:3]))
-    if status is Status.BROKEN:
-        verb = "fix" if finding.severity in _FIX else "look closer"
-        return verb, f"harden with {try_}, then attack again" if try_ else "no control in the catalogue: change the facts"
-    if status is Status.QUESTION:
-        return "look closer", clean(finding.reason) or "answer the open question"
-    if status in (Status.UNTESTED, Status.CLAIMED):
-        return "look closer", f"make it testable: {clean(finding.reason) or 'no reason was given'}"
-    if status in (Status.INCONCLUSIVE, Status.ERROR, Status.STALE):
-        return "look closer", "mend the attack or the target and run again; this is no evidence of resistance"
-    return "accept candidate", "name an owner and a date for the next look"
-
-
-def _coverage(shown: Iterable[Shown]) -> tuple[tuple[str, str, str, int], ...]:
-    """By framework entry: the worst status of its findings, and how many there are."""
-    held: dict[tuple[str, str], list[Shown]] = {}
-    for one in shown:
-        for framework, entries in one.references:
-            for entry in entries:
-                held.setdefault((framework, entry), []).append(one)
-    rows = []
-    for (framework, entry), found in sorted(held.items()):
-        tone = min(found, key=lambda s: look(s.finding.status).rank).tone
-        rows.append((framework, entry, tone, len(found)))
-    return tuple(rows)
+__all__ = ["DECISIONS", "Decision", "Limits", "Measured", "Shown", "View", "leading", "opening", "title", "view"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..core.errors import RunError, UnknownName
 from ..core.finding import Assessment
-from . import as_json, html, markdown, rows
+from . import as_json, dot, html, markdown, mermaid, navigator, rows, sarif, svg, threat_csv, tmbom
 from ._files import replace_file
 
 Render = Callable[..., str | bytes]
@@ -18,6 +18,14 @@ FORMATS: Mapping[str, tuple[str, Render]] = {
     "md": ("report.md", markdown.render),
     "csv": ("rows.csv", rows.to_csv),
     "parquet": ("rows.parquet", rows.to_parquet),
+    "sarif": ("report.sarif", sarif.render),
+    "github": ("github.sarif", sarif.render_alerts),
+    "navigator": ("atlas-layer.json", navigator.render),
+    "tmbom": ("threats.cdx.json", tmbom.render),
+    "threats": ("threats.csv", threat_csv.render),
+    "svg": ("dataflow.svg", svg.render),
+    "mermaid": ("dataflow.md", mermaid.render),
+    "dot": ("dataflow.dot", dot.render),
 }
 
 

@@ -17,12 +17,14 @@ from ..core.finding import Assessment
 from ..core.system import System
 from ..core.target import take, to_numpy
 from ..store.cells import Store
+from ..threats.chains import search
 from ..threats.derive import Derivation, derive
 from ..threats.load import load
 from .bench import Bench, deployed_services, one_class, open_bench, unverified
 from .engine import Applied, Show, Work, run_cells
 from .findings import collect, evidence_of, question_of
 from .plan import Plan, plan, profile
+from .risks import known_costs
 from .versions import versions
 from .watched import watched
 
@@ -209,13 +211,14 @@ def _assessment(
 ) -> Assessment:  # fmt: skip
     untested = [*(u for p in ready.plans.values() for u in p.untested), *cut]
     findings = collect(ready.derivation, ready.system, evidence, untested)
+    chained = search(ready.derivation, known_costs(findings))
     where = {threat: key for threat, key in _sampled(findings).items() if key in samples}
     return Assessment(
         name=ready.name or title(ready), path=ready.path, system=ready.system, findings=findings,
         questions=tuple(question_of(q) for q in ready.derivation.questions), conflicts=ready.conflicts,
         untested=tuple({"what": f"{threat}: {attack}", "reason": reason} for threat, attack, reason in untested),
         seed=ready.seed, budget=ready.budget, reproduce=command, versions=versions(), clean=ready.clean,
-        hidden=ready.derivation.hidden,
+        hidden=ready.derivation.hidden, chains=chained.chains, warnings=(chained.left_out,) if chained.left_out else (),
         samples={threat: samples[key] for threat, key in where.items()},
         personal=any(a.personal.value != "no" for a in ready.system.assets if a.kind in ("training_data", "input_data")),
         seconds=seconds,

@@ -7,24 +7,32 @@ from pathlib import Path
 
 from ..core.finding import Assessment
 from ..core.system import System
+from ..threats import checks
+from ..threats.chains import search
 from ..threats.derive import Derivation, derive
 from ..threats.load import load
 from ..threats.rules import rules_for
 from .findings import collect, question_of
 
 
-def derived(path: str | Path | System, *, rules: Iterable[str | Path] = ()) -> tuple[Derivation, Assessment]:
+def derived(
+    path: str | Path | System, *, rules: Iterable[str | Path] = (), static: bool = False
+) -> tuple[Derivation, Assessment]:
     """Derive a described system, and put it in the form that every report, gate and comparison reads.
 
     Args:
         rules: More files or folders with rules.
+        static: Let the static checks read the files that the description names, and settle what they can.
 
     Raises:
         BadSystem: The description or a rule cannot be read; carries every problem.
     """
     system = path if isinstance(path, System) else load(path)
+    checked = checks.run(system) if static else None
+    system = checked.system if checked else system
     found = derive(system, rules_for(system, rules))
     name = "the system" if isinstance(path, System) else str(path)
+    chained = search(found)
     assessment = Assessment(
         name=system.name or Path(name).stem,
         path=name,
@@ -32,8 +40,19 @@ def derived(path: str | Path | System, *, rules: Iterable[str | Path] = ()) -> t
         findings=collect(found, system, {}, ()),
         questions=tuple(question_of(q) for q in found.questions),
         hidden=found.hidden,
+        chains=chained.chains,
+        conflicts=checked.conflicts if checked else (),
+        warnings=(*((chained.left_out,) if chained.left_out else ()), *_told(checked)),
         budget="none",
         reproduce=f"casemate threats {name}",
         personal=any(a.personal.value != "no" for a in system.assets if a.kind in ("training_data", "input_data")),
     )
     return found, assessment
+
+
+def _told(checked: checks.Checked | None) -> tuple[str, ...]:
+    """What the static checks found and what they could not read; none of it is a threat of its own."""
+    if checked is None:
+        return ()
+    found = (f"{f.file}:{f.line}: {f.text} ({f.check})" if f.line else f"{f.file}: {f.text} ({f.check})" for f in checked.findings)
+    return (*found, *(f"not checked: {problem}" for problem in checked.problems))

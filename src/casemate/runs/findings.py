@@ -11,7 +11,7 @@ import numpy as np
 from ..core.attack import attacks
 from ..core.case import Evade
 from ..core.evidence import Check, Cost, Evidence, Status, Verdict
-from ..core.finding import SEVERITIES, Finding, severity
+from ..core.finding import SEVERITIES, Finding
 from ..core.system import System
 from ..judges.statistics import clopper_pearson
 from ..threats.taxonomy import cited
@@ -20,6 +20,7 @@ from .bench import Bench
 from .cells import attack_of, case_of, error_of, setting_of
 from .part import Part, merge_rows
 from .plan import BASELINE, Cell, Plan
+from .risks import asking, gap, priced_cost, risk_of
 
 Cut = tuple[str, str, str]
 
@@ -167,22 +168,26 @@ _ORDER = (
 
 
 def _rank(finding: Finding) -> tuple[Any, ...]:
-    """Broken first: by severity, then by impact, then the cheapest; the rest by what most needs a look."""
+    """Broken first: by severity, then by impact, then the cheapest. What nobody tested by severity, then by how little is
+    known of its cost; the rest by what most needs a look."""
     cost = finding.cost.queries if finding.cost and finding.cost.queries is not None else float("inf")
-    return (_ORDER.index(finding.status), SEVERITIES.index(finding.severity), -finding.impact, cost, finding.threat)
+    grave = (_ORDER.index(finding.status), SEVERITIES.index(finding.severity))
+    return (*grave, *gap(finding), -finding.impact, cost, finding.threat)
 
 
 def _finding(threat: Any, system: System, evidence: dict[str, Evidence], untested: Sequence[Cut]) -> Finding:
     own = [e for e in (evidence.get(f"{threat.id}|{test}") for test in threat.tests) if e is not None]
     own.sort(key=_decisive)
     status, reason = _status(threat, own, untested)
-    cost = _priced(system, cheapest(own))
+    status, reason = _claimed(threat, status, reason)
+    cost, paid = priced_cost(system, threat, own, cheapest(own))
+    risk = risk_of(system, threat, status, own, cost, paid, reason)
     adversary = threat.adversary
     return Finding(
         threat=threat.id, rule=threat.rule, title=threat.title, element=threat.element,
         principal=threat.principal or adversary.name,
         explanation=threat.explanation, impact=threat.impact, status=status, reason=reason,
-        severity=severity(threat.impact, status, cost), cost=cost, evidence=tuple(own),
+        severity=risk.severity, risk=risk, cost=cost, evidence=tuple(own),
         adversary={
             "name": adversary.name, "principal": adversary.principal, "may": list(adversary.may.names),
             "budget": str(adversary.budget), "knowledge": list(adversary.knowledge), "derived_from": list(adversary.derived_from),
@@ -241,6 +246,13 @@ def _status(threat: Any, own: Sequence[Evidence], untested: Sequence[Cut]) -> tu
     return Status(str(own[0].verdict)), ""
 
 
+def _claimed(threat: Any, status: Status, reason: str) -> tuple[Status, str]:
+    """What nobody tested, but the description names controls against, is claimed: neither open nor resisted."""
+    if status is not Status.UNTESTED or not threat.claimed:
+        return status, reason
+    return Status.CLAIMED, f"declared against it, not tested: {', '.join(threat.claimed)}; {reason}"
+
+
 def cheapest(own: Sequence[Evidence]) -> Cost | None:
     """The cheapest measured break; where none reached half the rows, the one tried longest."""
     costs = [e.cost for e in own if e.cost is not None and (e.broken or e.cost.queries is None)]
@@ -250,26 +262,13 @@ def cheapest(own: Sequence[Evidence]) -> Cost | None:
     return max(costs, key=lambda c: c.censored_at or 0.0) if costs else None
 
 
-def _priced(system: System, cost: Cost | None) -> Cost | None:
-    """Money, only with stated prices."""
-    prices = system.prices
-    if cost is None or prices is None or cost.queries is None:
-        return cost
-    terms = [
-        None if prices.per_1000_queries is None else cost.queries / 1000 * prices.per_1000_queries,
-        None if prices.per_account is None else cost.accounts * prices.per_account,
-        None if prices.per_record is None or cost.records is None else cost.records * prices.per_record,
-    ]
-    stated = [term for term in terms if term is not None]
-    return replace(cost, money=sum(stated)) if stated else cost
-
-
 def _asking(undecided: Any, derivation: Any) -> Finding:
     texts = {q.path: q.text for q in derivation.questions}
     asks = "; ".join(texts.get(path, path) for path in undecided.questions)
     return Finding(
         threat=undecided.id, rule=undecided.rule, title=undecided.title, element=undecided.element,
         principal=undecided.principal, explanation="", impact=undecided.impact, status=Status.QUESTION, reason=asks,
+        risk=asking(undecided, asks),
     )  # fmt: skip
 
 

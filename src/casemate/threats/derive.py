@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from casemate.core.adversary import Adversary, Budget, Need
-from casemate.core.entities import Access, Fact, Parent
+from casemate.core.adversary import Adversary, Need
+from casemate.core.entities import DeclaredControl, Fact
 from casemate.core.finding import Hidden
-from casemate.core.surface import (
-    WRITES,
-    Seen,
-    can_contribute,
-    can_submit,
-    documented,
-    effective_output,
-    holds,
-    model_places,
-    rows_of,
-    training_inputs,
-)
+from casemate.core.surface import end_of
 from casemate.core.system import NO, YES, System
-from casemate.threats.rules import Advice, Prior, Reference, Rule, Ruling, instances, rules_for
-from casemate.threats.scene import CAMPAIGN_DAYS, Scene, assets_of, campaign, rate_limit
+from casemate.threats.adversaries import adversary_for
+from casemate.threats.narrowing import Narrowing
+from casemate.threats.reader import fill
+from casemate.threats.rules import Advice, Prior, Reference, Rule, instances, rules_for
+from casemate.threats.scene import Scene, Verdict, assets_of, rate_limit
 
 __all__ = ["Derivation", "Question", "Silent", "Threat", "Undecided", "adversary_for", "derive", "rate_limit", "threat_id"]
 
-_SEEN = {
-    "none": Need.NONE,
-    "label": Need.LABEL,
-    "topk": Need.LABEL | Need.SCORE,
-    "score": Need.LABEL | Need.SCORE,
-    "logits": Need.LABEL | Need.SCORE | Need.LOGIT,
-}
-_COPY = Need.ARTIFACT | Need.GRADIENT | Need.LABEL | Need.SCORE | Need.LOGIT
 _MANY_PEOPLE = 10_000
 
 
@@ -137,7 +121,13 @@ class Derivation:
         by = next((h for h in self.hidden if h.threat == id), None)
         if by:
             return f"hidden by {by.by}: {by.because}"
-        return next((s.reason for s in self.silent if s.id == id), "")
+        name, _, rest = id.partition("@")
+        element, _, principal = rest.partition("#")
+        rule = next((r for r in self.rules if r.id == name), None)
+        if rule is None or (element, principal) not in instances(rule, self.system):
+            return ""
+        ruling = rule.judge(_scene(self.system, element, principal, {}))
+        return ruling.sentence if ruling.outcome == "silent" else ""
 
 
 def derive(system: System, rules: Iterable[Rule] | None = None) -> Derivation:
@@ -150,16 +140,12 @@ def derive(system: System, rules: Iterable[Rule] | None = None) -> Derivation:
     threats: list[Threat] = []
     undecided: list[Undecided] = []
     open_: dict[str, _Open] = {}
-    shared: dict[tuple[str, ...], Any] = {}
-    for rule in rules:
-        for element, principal in instances(rule, system):
-            scene = _scene(system, element, principal, shared)
-            ruling = rule.judge(scene)
-            id = threat_id(rule.id, element, principal)
-            if ruling.outcome == "fired":
-                threats.append(_threat(id, rule, scene, ruling))
-            elif ruling.outcome == "question":
-                undecided.append(_undecided(id, rule, scene, ruling, open_))
+    for rule, scene, verdict in _open_instances(system, rules):
+        id = threat_id(rule.id, scene.names["c"], scene.names.get("p", ""))
+        if verdict.truth is YES:
+            threats.append(_threat(id, rule, scene, verdict))
+        else:
+            undecided.append(_undecided(id, rule, scene, verdict, open_))
     kept, hidden, dropped = _pruned(threats, {rule.id: rule for rule in rules})
     return Derivation(
         threats=tuple(sorted(kept, key=lambda t: (-t.impact, t.id))),
@@ -172,6 +158,26 @@ def derive(system: System, rules: Iterable[Rule] | None = None) -> Derivation:
     )
 
 
+def _open_instances(system: System, rules: tuple[Rule, ...]) -> Iterator[tuple[Rule, Scene, Verdict]]:
+    """The instances of the rules that are not silent, in order: what they all have in common is judged once."""
+    shared: dict[tuple[str, ...], Any] = {}
+    narrowing = Narrowing(system)
+    elements: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for rule in rules:
+        if rule.each not in elements:
+            elements[rule.each] = tuple(dict.fromkeys(element for element, _ in instances(rule, system)))
+        for element in elements[rule.each]:
+            scene, left = _scene(system, element, "", shared), rule.applies_when
+            scenes = [scene]
+            if rule.adversary == "principal":
+                principals, left = narrowing.narrowed(left, scene)
+                scenes = [scene.bind("p", id) for id in principals]
+            for at in scenes:
+                verdict = left.judge(at)
+                if verdict.truth is not NO:
+                    yield rule, at, verdict
+
+
 def threat_id(rule: str, element: str, principal: str = "") -> str:
     """The stable id of an instance: `EV-02@api#customer`."""
     return f"{rule}@{element}#{principal}" if principal else f"{rule}@{element}"
@@ -181,9 +187,7 @@ def _scene(system: System, element: str, principal: str, shared: dict[tuple[str,
     return Scene(system, {"c": element, "p": principal} if principal else {"c": element}, shared)
 
 
-def _pruned(
-    threats: list[Threat], rules: Mapping[str, Rule]
-) -> tuple[list[Threat], list[Hidden], list[Threat]]:
+def _pruned(threats: list[Threat], rules: Mapping[str, Rule]) -> tuple[list[Threat], list[Hidden], list[Threat]]:
     """Hide what another threat of the same attacker at the same place makes pointless, and let that one inherit the
     attacks of the same family: they still run, on the attacker's own copy."""
     fired = {threat.id: threat for threat in threats}
@@ -213,11 +217,11 @@ class _Open:
     threats: dict[str, int]
 
 
-def _threat(id: str, rule: Rule, scene: Scene, ruling: Ruling) -> Threat:
+def _threat(id: str, rule: Rule, scene: Scene, verdict: Verdict) -> Threat:
     system, element, principal = scene.system, scene.names["c"], scene.names.get("p", "")
-    impact, because = _impact(system, rule, element)
+    impact, because = _impact(scene, rule)
     if principal:
-        adversary = adversary_for(system, principal, element, goal=rule.cell["goal"])
+        adversary = _adversary(scene, rule.cell["goal"])
     else:
         adversary = _outsider(rule, element)
     return Threat(
@@ -226,9 +230,9 @@ def _threat(id: str, rule: Rule, scene: Scene, ruling: Ruling) -> Threat:
         title=rule.title,
         element=element,
         principal=principal,
-        target=_tested_by(system, element),
-        explanation=ruling.sentence,
-        facts=tuple({str(used.fact): used.fact for used in ruling.used}.values()),
+        target=scene.once(_tested_by, element),
+        explanation=fill(rule.explain, scene),
+        facts=tuple({str(used.fact): used.fact for used in verdict.used}.values()),
         harm=rule.harm.text,
         impact=impact,
         impact_because=because,
@@ -241,24 +245,30 @@ def _threat(id: str, rule: Rule, scene: Scene, ruling: Ruling) -> Threat:
         checks=rule.checks,
         mitigations=rule.mitigations,
         advice=rule.advice,
-        claimed=_claimed(system, rule, element),
+        claimed=_claimed(scene, rule),
         prior=rule.prior,
         place=system.place(element),
     )
 
 
-def _claimed(system: System, rule: Rule, element: str) -> tuple[str, ...]:
+def _claimed(scene: Scene, rule: Rule) -> tuple[str, ...]:
     """Active controls that stand on the component, or on the way to it, and are meant against the rule."""
-    near = {element, *system.closure((element,), back=True, past_trainers=False)}
-    active = [c for c in system.controls if c.state == "active"]
-    stands = [c for c in active if c.on in near or getattr(system.element(c.on), "to", "") in near]
+    stands = scene.once(_standing, scene.names["c"])
     return tuple(dict.fromkeys(c.id or c.type for c in stands if c.type in rule.mitigations))
 
 
-def _undecided(id: str, rule: Rule, scene: Scene, ruling: Ruling, open_: dict[str, _Open]) -> Undecided:
-    impact, _ = _impact(scene.system, rule, scene.names["c"])
-    for used in ruling.used:
-        entry = open_.setdefault(used.fact.path, _Open(rule.question(used, scene), {}))
+def _standing(system: System, element: str) -> tuple[DeclaredControl, ...]:
+    near = system.around((element,), back=True, past_trainers=False)
+    active = [c for c in system.controls if c.state == "active"]
+    return tuple(c for c in active if c.on in near or end_of(system, c.on) in near)
+
+
+def _undecided(id: str, rule: Rule, scene: Scene, verdict: Verdict, open_: dict[str, _Open]) -> Undecided:
+    impact, _ = _impact(scene, rule)
+    for used in verdict.used:
+        entry = open_.get(used.fact.path)
+        if entry is None:
+            entry = open_[used.fact.path] = _Open(rule.question(used, scene), {})
         entry.threats[id] = impact
     return Undecided(
         id=id,
@@ -267,7 +277,7 @@ def _undecided(id: str, rule: Rule, scene: Scene, ruling: Ruling, open_: dict[st
         element=scene.names["c"],
         principal=scene.names.get("p", ""),
         impact=impact,
-        questions=tuple(dict.fromkeys(used.fact.path for used in ruling.used)),
+        questions=tuple(dict.fromkeys(used.fact.path for used in verdict.used)),
     )
 
 
@@ -292,122 +302,36 @@ def _tested_by(system: System, element: str) -> str:
     return next((id for id in system.closure((element,)) if id in bound), "")
 
 
-def _impact(system: System, rule: Rule, element: str) -> tuple[int, str]:
+def _impact(scene: Scene, rule: Rule) -> tuple[int, str]:
     """The worth of what is harmed, one more where it cannot be undone and one more where many people are hit."""
-    harm = rule.harm
-    worth, because, many = 0, f"at least {harm.floor}, by the catalogue", False
-    for asset in assets_of(system, element, harm.asset):
-        fact = system.fact(f"{asset.id}.value.{harm.property}")
-        if isinstance(fact.value, int) and fact.value > worth:
-            worth, because = fact.value, str(fact)
-            many = (asset.population or 0) > _MANY_PEOPLE
-    if worth and harm.asset in ("decision", "safety") and system.decision and system.decision.reversible is NO:
-        worth, because = worth + 1, f"{because}, cannot be undone"
-    if worth and many:
-        worth, because = worth + 1, f"{because}, more than {_MANY_PEOPLE:,} people"
-    if harm.floor >= worth:
-        return harm.floor, f"at least {harm.floor}, by the catalogue"
+    worth, because = scene.once(_worth, scene.names["c"], rule.harm.asset, rule.harm.property)
+    if rule.harm.floor >= worth:
+        return rule.harm.floor, f"at least {rule.harm.floor}, by the catalogue"
     return min(worth, 4), because
 
 
-# The adversary -------------------------------------------------------------------------------------------------------
+def _worth(system: System, element: str, kind: str, harmed: str) -> tuple[int, str]:
+    worth, because, many = 0, "", False
+    for asset in assets_of(system, element, kind):
+        fact = system.fact(f"{asset.id}.value.{harmed}")
+        if isinstance(fact.value, int) and fact.value > worth:
+            worth, because = fact.value, str(fact)
+            many = (asset.population or 0) > _MANY_PEOPLE
+    if worth and kind in ("decision", "safety") and system.decision and system.decision.reversible is NO:
+        worth, because = worth + 1, f"{because}, cannot be undone"
+    if worth and many:
+        worth, because = worth + 1, f"{because}, more than {_MANY_PEOPLE:,} people"
+    return worth, because
 
 
-def adversary_for(system: System, principal: str, component: str, *, goal: str = "integrity") -> Adversary:
-    """The adversary that a principal is to a component: its access rows decide, nothing else.
-
-    What it sees is what is shown: a row that claims scores of an endpoint that answers with labels grants labels,
-    and `derived_from` says so. The rate limit of the endpoint is no part of the budget (see `rate_limit`).
-    """
-    because: list[str] = []
-    may = _sends(system, principal, component, because)
-    may |= _reads(system, principal, component, because)
-    grant = can_contribute(system, principal, component)
-    if grant.truth is YES:
-        may |= Need.CONTRIBUTE
-        because += [row for row in grant.because if row.rpartition(": ")[2] in WRITES]
-    budget = _budget(_rows(system, principal, component), because)
-    return Adversary(
-        name=f"{principal}@{component}",
-        principal=principal,
-        may=may,
-        budget=budget,
-        goal=goal,
-        knowledge=_knows(may),
-        derived_from=tuple(dict.fromkeys(because)),
-    )
-
-
-def _sends(system: System, principal: str, component: str, because: list[str]) -> Need:
-    grant = can_submit(system, principal, component)
-    if grant.truth is not YES:
-        return Need.NONE  # seeing an output is worth nothing to one who cannot ask
-    because += grant.because
-    seen: Seen = effective_output(system, principal, component)
-    may = Need.SUBMIT | _SEEN[seen.level]
-    because += seen.because
-    if seen.capped:
-        because.append(f"{seen.capped}.model.output: shows {seen.level} only, whatever the access row says")
-    upstream = system.closure((component,), back=True, past_trainers=False)
-    sensor = holds(system, principal, ("control_sensor",), upstream)
-    return may | Need.SENSOR if sensor.truth is YES else may
-
-
-def _reads(system: System, principal: str, component: str, because: list[str]) -> Need:
-    may = Need.NONE
-    copy = holds(system, principal, ("read_weights", "read_binary"), model_places(system, component))
-    if copy.truth is YES:
-        may |= _COPY
-        because += copy.because
-    data = holds(system, principal, ("read_data",), (component, *training_inputs(system, component)))
-    if data.truth is YES:
-        may |= Need.DATA
-        because += data.because
-    provenance = system.component(component).provenance
-    if provenance and isinstance(provenance.parent, Parent) and provenance.parent.public is YES:
-        may |= Need.PARENT
-        because.append(f"{component}.provenance.parent.public")
-    if documented(system, component) is YES:
-        may |= Need.RECIPE
-        because.append("training.documented")
-    return may
-
-
-def _knows(may: Need) -> tuple[str, ...]:
-    words = {"weights": Need.ARTIFACT, "parent": Need.PARENT, "data": Need.DATA, "recipe": Need.RECIPE}
-    return tuple(word for word, need in words.items() if need in may)
-
-
-def _rows(system: System, principal: str, component: str) -> tuple[Access, ...]:
-    """The rows that bear on the component: where it gets inputs, records or weights from, and where it answers."""
-    near = {component, *system.closure((component,)), *system.closure((component,), back=True)}
-    near |= set(training_inputs(system, component))
-    return tuple(
-        row for row in rows_of(system, principal) if row.on in near or getattr(system.element(row.on), "to", "") in near
-    )
-
-
-def _budget(rows: tuple[Access, ...], because: list[str]) -> Budget:
-    """The sum of what the rows would spend; what none of them states stays unlimited."""
-    budgets = [row.budget for row in rows if row.budget]
-    timed = any(b.days or b.hours for b in budgets)
-    daily = [b.queries_per_day for b in budgets if b.queries_per_day is not None]
-    if daily and not timed:
-        because.append(f"length of the campaign not stated: {CAMPAIGN_DAYS:g} days assumed")
-    days = campaign(rows) if timed or daily else None
-    records = [b.samples for b in budgets if b.samples is not None]
-    return Budget(
-        queries=int(sum(daily) * days) if daily and days is not None else None,
-        records=sum(records) if records else None,
-        accounts=max((b.accounts for b in budgets if b.accounts), default=1),
-        days=days,
-    )
+def _adversary(scene: Scene, goal: str) -> Adversary:
+    """`adversary_for`, made once for all rules."""
+    made = scene.once(adversary_for, scene.names["p"], scene.names["c"])
+    return made if made.goal == goal else replace(made, goal=goal)
 
 
 def _outsider(rule: Rule, element: str) -> Adversary:
     """Those whom no description lists: who supplies the artifact, and who happens upon the endpoint."""
     may = Need.ARTIFACT if rule.adversary == "supplier" else Need.SUBMIT | Need.LABEL
-    because = (
-        "whoever can put a model file in its place" if rule.adversary == "supplier" else "whoever finds the endpoint"
-    )
+    because = "whoever can put a model file in its place" if rule.adversary == "supplier" else "whoever finds the endpoint"
     return Adversary(name=f"{rule.adversary}@{element}", may=may, goal=rule.cell["goal"], derived_from=(because,))

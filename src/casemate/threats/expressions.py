@@ -1,9 +1,10 @@
 """The rule language: expressions as data, total, with three truth values.
 
-    all: [..]   any: [..]   not: ..
+    all: [..]   any: [..]   not: ..   in_order: [..] (all, but one question at a time)
     exists: t, among: trainers|components|principals|upstream|downstream|controls|flows_in|flows_out|way_in, of: $c, where: ..
+                 (or inputs|guards|training_inputs|later_trainers: see AMONG)
     path: $c.endpoint.auth, is: none | in: [..] | at_least: n | below: n
-    can: [read_weights], who: $p, on: $c, where: here|artifact
+    can: [read_weights], who: $p, on: $c, where: here|artifact|training
     submits: $c, who: $p          contributes: $c, who: $p        reaches: $c, who: $p
     sees: label|score|logits, who: $p, on: $c
     asset: decision, of: $c, value: I, at_least: 2
@@ -36,6 +37,10 @@ AMONG = {
     "flows_in": Flow,
     "flows_out": Flow,
     "way_in": Flow,  # every flow that an input passes on its way to it
+    "inputs": Component,  # itself, and whatever an input passes before it
+    "guards": DeclaredControl,  # as `controls`, and those on the way in
+    "training_inputs": Component,  # every place from which records reach its training
+    "later_trainers": Component,  # those that train downstream of it
 }
 
 
@@ -62,6 +67,23 @@ class All:
                 return verdict
             used[verdict.truth] += verdict.used
         return Verdict(UNKNOWN, tuple(used[UNKNOWN])) if used[UNKNOWN] else Verdict(YES, tuple(used[YES]))
+
+
+@dataclass(frozen=True, slots=True)
+class InOrder:
+    """`All`, but of several unknown parts only the first is asked about: the next makes sense once it is answered."""
+
+    parts: tuple[Expression, ...]
+
+    def judge(self, scene: Scene) -> Verdict:
+        verdicts = []
+        for part in self.parts:
+            verdict = part.judge(scene)
+            if verdict.truth is NO:
+                return verdict
+            verdicts.append(verdict)
+        first = next((verdict for verdict in verdicts if verdict.truth is UNKNOWN), None)
+        return first or Verdict(YES, tuple(used for verdict in verdicts for used in verdict.used))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +166,12 @@ class Holds:
 
     def judge(self, scene: Scene) -> Verdict:
         who, on = scene.names[self.who], scene.names[self.on]
-        asked = f"access({who}, {on}): {' or '.join(self.capabilities) or self.what}"
-        return granted(scene.grant(self.what, who, on, self.capabilities), asked)
+        key = ("granted", self.what, who, on, *self.capabilities)
+        if key not in scene.shared:
+            asked = f"access({who}, {on}): {' or '.join(self.capabilities) or self.what}"
+            scene.shared[key] = granted(scene.grant(self.what, who, on, self.capabilities), asked)
+        found: Verdict = scene.shared[key]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +210,7 @@ class Stake:
         ask = f"{self.kind}.{self.value or self.flag}"
         found = assets_of(scene.system, scene.names[self.of], self.kind)
         if not found:
-            return Verdict(UNKNOWN, (Used(Fact(f"assets: {self.kind}", UNKNOWN), ask=ask),))
+            return Verdict(UNKNOWN, (Used(Fact(f"assets({self.kind}): {self.value or self.flag}", UNKNOWN), ask=ask),))
         verdicts = []
         for asset in found:
             path = f"{asset.id}.value.{self.value}" if self.value else f"{asset.id}.{self.flag}"
@@ -251,8 +277,10 @@ class Carries:
 
     def judge(self, scene: Scene) -> Verdict:
         flow = scene.system.element(scene.names[self.flow])
-        if not flow.data:
+        if flow.data is None:
             return Verdict(UNKNOWN, (Used(Fact(f"{flow.id}.data", UNKNOWN), ask="data"),))
+        if not flow.data:
+            return Verdict(NO, (Used(Fact(f"{flow.id}.data", "none")),))
         facts = [scene.system.fact(f"{asset}.personal") for asset in flow.data]
         verdicts = [Verdict(fact.value, (Used(fact, ask="data.personal"),)) for fact in facts]
         return Either(tuple(map(Settled, verdicts))).judge(scene)

@@ -186,6 +186,7 @@ class _Builder:
     def value(self, hint: Any, node: Node, path: str) -> Any:
         self.places[path] = (node.file, node.line)
         kind = record_in(hint)
+        hint = next((part for part in choices(hint) if typing.get_origin(part) is tuple), hint)
         origin = typing.get_origin(hint)
         if origin is Mapping:
             return node.plain()

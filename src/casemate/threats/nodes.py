@@ -17,8 +17,8 @@ import yaml
 
 from casemate.core.errors import BadSystem, Problem
 
-MAX_BYTES = 1_000_000
-MAX_NODES = 50_000
+MAX_BYTES = 5_000_000
+MAX_NODES = 400_000
 MAX_DEPTH = 32
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -80,8 +80,15 @@ def read(path: Path, shown: str) -> Node:
 
 def compose(data: bytes, shown: str) -> Node:
     """`read`, for bytes that are already here."""
-    if len(data) > MAX_BYTES:
-        raise BadSystem([Problem(shown, 0, "file", f"is larger than {MAX_BYTES:,} bytes")])
+    return compose_all(data, shown, many=False)[0]
+
+
+def compose_all(
+    data: bytes, shown: str, *, many: bool = True, most_bytes: int = MAX_BYTES, most_nodes: int = MAX_NODES
+) -> tuple[Node, ...]:
+    """Every document of a file, which share its limits; one or more."""
+    if len(data) > most_bytes:
+        raise BadSystem([Problem(shown, 0, "file", f"is larger than {most_bytes:,} bytes")])
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -89,9 +96,9 @@ def compose(data: bytes, shown: str) -> Node:
         raise BadSystem(
             [Problem(shown, line, "file", f"is not UTF-8 (byte {error.start})", "save it as UTF-8")]
         ) from None
-    composer = _Composer(shown)
+    composer = _Composer(shown, most_nodes)
     try:
-        root = composer.document(text)
+        roots = composer.documents(text, many)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise BadSystem([Problem(shown, mark.line + 1 if mark else 0, "yaml", str(error.problem))]) from None
@@ -99,36 +106,38 @@ def compose(data: bytes, shown: str) -> Node:
         raise BadSystem([Problem(shown, 0, "yaml", str(error).splitlines()[0])]) from None
     if composer.problems:
         raise BadSystem(composer.problems)
-    return root
+    return roots
 
 
 class _Composer:
-    def __init__(self, shown: str) -> None:
+    def __init__(self, shown: str, most: int) -> None:
         self.shown = shown
+        self.most = most
         self.problems: list[Problem] = []
         self.anchors: dict[str, Node | None] = {}
         self.spent = 0
         self.depth = 0
 
-    def document(self, text: str) -> Node:
+    def documents(self, text: str, many: bool) -> tuple[Node, ...]:
         events = iter(yaml.parse(text, Loader=_LOADER))
-        root: Node | None = None
+        roots: list[Node] = []
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent):
-                if root is not None:
+                if roots and not many:
                     self._fatal(event, "yaml", "holds more than one document")
-                root = self._node(next(events), events)
-        if root is None:
+                self.anchors.clear()  # an anchor is of its document
+                roots.append(self._node(next(events), events))
+        if not roots:
             raise BadSystem([Problem(self.shown, 1, "file", "is empty")])
-        return root
+        return tuple(roots)
 
     def _fatal(self, event: Any, key: str, message: str, hint: str = "") -> None:
         raise BadSystem([*self.problems, Problem(self.shown, event.start_mark.line + 1, key, message, hint)])
 
     def _charge(self, event: Any, size: int) -> None:
         self.spent += size
-        if self.spent > MAX_NODES:
-            self._fatal(event, "yaml", f"expands to more than {MAX_NODES:,} values", "use fewer aliases")
+        if self.spent > self.most:
+            self._fatal(event, "yaml", f"expands to more than {self.most:,} values", "use fewer aliases")
 
     def _node(self, event: Any, events: Iterator[Any]) -> Node:
         line = event.start_mark.line + 1

@@ -22,6 +22,7 @@ from casemate.threats.expressions import (
     Exists,
     Expression,
     Holds,
+    InOrder,
     Not,
     Path,
     Reaches,
@@ -37,6 +38,7 @@ FLAGS = ("personal", "public", "aggregates_secret")
 _KEYS: dict[str, tuple[str, ...]] = {
     "all": (),
     "any": (),
+    "in_order": (),
     "not": (),
     "exists": ("among", "of", "where"),
     "path": ("is", "in", "at_least", "below"),
@@ -93,6 +95,9 @@ class Reader:
     def _any(self, node: Node, names: Mapping[str, type]) -> Expression:
         return Either(self._parts(node, "any", names))
 
+    def _in_order(self, node: Node, names: Mapping[str, type]) -> Expression:
+        return InOrder(self._parts(node, "in_order", names))
+
     def _not(self, node: Node, names: Mapping[str, type]) -> Expression:
         return Not(self.expression((node.entries or {})["not"], names))
 
@@ -131,7 +136,7 @@ class Reader:
         words = tuple(item.text for item in (listed.items if listed.items is not None else (listed,)))
         for word in words or ("",):
             self._one_of(listed, "can", word, typing.get_args(Can))
-        where = self._word(node, "where", ("here", "artifact")) if node.get("where") else "here"
+        where = self._word(node, "where", ("here", "artifact", "training")) if node.get("where") else "here"
         return Holds(where, who, self._name(node, "on", names, "$c", Component), words)
 
     def _reaches(self, node: Node, names: Mapping[str, type]) -> Expression:
@@ -255,7 +260,7 @@ class Reader:
             return word
         if kind is None:
             return word
-        listed = typing.get_args(hints(kind[0])[kind[1]]) if typing.get_origin(hints(kind[0])[kind[1]]) is tuple else ()
+        listed = next((typing.get_args(p) for p in choices(hints(kind[0])[kind[1]]) if typing.get_origin(p) is tuple), ())
         for value in (word, node.text, Truth.of(word) if isinstance(word, bool) else word):
             if value is not None and not misfit(value, *kind):
                 return value

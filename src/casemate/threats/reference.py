@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from casemate.threats.rules import Rule, catalogue
-from casemate.threats.taxonomy import full_name
+from casemate.threats.taxonomy import cited, entries
 
 _HEAD = """# Threats
 
@@ -32,8 +32,19 @@ def _section(rule: Rule) -> str:
     lines += [rule.explain, "", f"Harm: {rule.harm.text} Impact is read from `{rule.harm.asset}`,"]
     lines[-1] += f" property {rule.harm.property}, and is at least {rule.harm.floor}."
     lines += [f"- asks: {text}" for text in rule.questions.values()]
-    lines += [f"- {r.taxonomy} {r.release}: {r.id} {full_name(r)}" for r in rule.mappings]
+    lines += [f"- {r.taxonomy}: {cited(r)}" for r in rule.mappings]
+    if not any(r.taxonomy == "atlas" for r in rule.mappings):
+        lines.append(f"- atlas: no technique of release {entries('atlas')[0]} fits")
+    lines.append(f"- an attacker pays, where nobody has measured it: {rule.prior.low:,.0f} to {rule.prior.high:,.0f}")
+    lines += [f"- gives: {', '.join(g.can)} ({g.on})" for g in rule.gives]
+    lines += [f"- pointless where {id} fires: {because}" for id, because in rule.dominated_by.items()]
+    lines += [f"- checked by: {', '.join(rule.checks)}"] if rule.checks else []
+    lines += [f"- {_effect(a.effect)}: {a.do}{f' ({cited(a.reference)})' if a.reference else ''}" for a in rule.advice]
     return "\n".join(lines) + "\n"
+
+
+def _effect(word: str) -> str:
+    return word.replace("_", " ")
 
 
 if __name__ == "__main__":

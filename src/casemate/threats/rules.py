@@ -19,6 +19,7 @@ from typing import Literal
 from casemate.core.entities import AssetKind, Can, Component, ComponentKind, Principal, Worth
 from casemate.core.errors import BadSystem, Problem
 from casemate.core.shape import field_key
+from casemate.core.surface import kept
 from casemate.core.system import NO, YES, System
 from casemate.threats.expressions import BadRule, Expression
 from casemate.threats.nodes import Node, read
@@ -73,7 +74,7 @@ class Advice:
 class Gives:
     """What the attacker holds afterwards: capabilities on the component (`here`), or on what stands around it.
 
-    `when`: held only where this is so; a rule may fire for one of several reasons, which do not all give the same.
+    `when`: held only where this is so of the component; of several reasons to fire, not all give the same.
     """
 
     can: tuple[str, ...]
@@ -155,8 +156,9 @@ class Rule:
             return Ruling("silent", "; ".join(str(used.fact) for used in verdict.used[:3]), verdict.used)
         return Ruling("question", fill(self.explain, scene), verdict.used)
 
-    def gains(self, scene: Scene) -> tuple[Gives, ...]:
-        """What the attacker holds after this rule has fired in the scene. Nothing is gained on an unknown fact."""
+    def gains(self, system: System, component: str) -> tuple[Gives, ...]:
+        """What the attacker holds after this rule has fired at the component. Nothing is gained on an unknown fact."""
+        scene = Scene(system, {"c": component})
         return tuple(g for g in self.gives if g.when is None or g.when.judge(scene).truth is YES)
 
     def question(self, used: Used, scene: Scene) -> str:
@@ -193,9 +195,7 @@ def _is(each: str, component: Component, system: System) -> bool:
     if component.artifact is not None or component.kind == "model_artifact":
         return True
     # A server whose model file is described upstream is not asked for it again.
-    before = system.closure((component.id,), back=True, past_trainers=False)[1:]
-    described = any(getattr(system.element(id), "kind", "") in ("model_artifact", "registry") for id in before)
-    return serves and not described
+    return serves and not system.around((component.id,), back=True, past_trainers=False) & kept(system)
 
 
 @functools.cache
@@ -295,7 +295,7 @@ def _rule(root: Node) -> Rule:
         questions=_questions(reader, entries.get("questions"), names),
         harm=_harm(reader, entries.get("harm"), title),
         prior=_prior(reader, entries.get("prior")),
-        gives=tuple(_gives(reader, item, names) for item in _items(entries.get("gives"))),
+        gives=tuple(_gives(reader, item) for item in _items(entries.get("gives"))),
         dominated_by={key: inner.text for key, inner in _entries(entries.get("dominated_by")).items()},
         mappings=_references(reader, entries.get("mappings")),
         tests=_ids(reader, root, "tests"),
@@ -339,7 +339,7 @@ def _prior(reader: Reader, node: Node | None) -> Prior:
     return Prior(low=numbers[0], high=numbers[1])
 
 
-def _gives(reader: Reader, node: Node, names: Mapping[str, type]) -> Gives:
+def _gives(reader: Reader, node: Node) -> Gives:
     entries = _mapping(reader, node, "gives", ("can", "on", "when"), must=("can",))
     can = tuple(item.text for item in _items(entries.get("can")))
     on = entries["on"].text if "on" in entries else "here"
@@ -348,7 +348,8 @@ def _gives(reader: Reader, node: Node, names: Mapping[str, type]) -> Gives:
             reader.wrong(node, "gives.can", f"expected a list of {', '.join(typing.get_args(Can))}; got {word!r}")
     if on not in _AROUND:
         reader.wrong(node, "gives.on", f"expected {', '.join(_AROUND)}; got {on!r}")
-    return Gives(can=can, on=on, when=reader.expression(entries["when"], names) if "when" in entries else None)
+    when = reader.expression(entries["when"], {"c": Component}) if "when" in entries else None
+    return Gives(can=can, on=on, when=when)
 
 
 def _advice(reader: Reader, node: Node) -> Advice:

@@ -5,11 +5,12 @@ A `Scene` is where the closed list of questions lives: the rule language has no 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from casemate.core.entities import Access, Asset, Binding, Fact, RateLimit
+from casemate.core.reach import bits
 from casemate.core.surface import (
     Grant,
     Seen,
@@ -19,12 +20,17 @@ from casemate.core.surface import (
     holds,
     model_places,
     rows_of,
+    taught_by,
     trainers,
+    training_inputs,
 )
-from casemate.core.system import NO, UNKNOWN, YES, Component, System, Truth
+from casemate.core.system import NO, UNKNOWN, YES, Component, Flow, System, Truth
+
+T = TypeVar("T")
 
 CAMPAIGN_DAYS = 30.0  # how long an attacker keeps at it where the access row does not say
 _PER_DAY = {"second": 86_400, "minute": 1_440, "hour": 24, "day": 1}
+_NO_INPUTS = ("model_artifact", "registry", "ci", "dependency_set")
 _SEE = {"label": "see_label", "topk": "see_score", "score": "see_score", "logits": "see_logits"}
 
 
@@ -63,7 +69,8 @@ class Scene:
             elif what == "contributes":
                 self.shared[key] = can_contribute(self.system, who, on)
             else:
-                places = model_places(self.system, on) if what == "artifact" else (on,)
+                around = {"artifact": model_places, "training": training_inputs}.get(what)
+                places = around(self.system, on) if around else (on,)
                 self.shared[key] = holds(self.system, who, capabilities, places)
         found: Grant = self.shared[key]
         return found
@@ -83,6 +90,14 @@ class Scene:
         found: tuple[str, ...] = self.shared[key]
         return found
 
+    def once(self, answer: Callable[..., T], *asked: str) -> T:
+        """What a function says of the system and these ids, worked out once for all scenes."""
+        key = (answer.__name__, *asked)
+        if key not in self.shared:
+            self.shared[key] = answer(self.system, *asked)
+        found: T = self.shared[key]
+        return found
+
     def value(self, path: str) -> Fact:
         """A fact by path; `<component>.target...` goes into what binds the component to code.
 
@@ -90,7 +105,7 @@ class Scene:
         """
         first, _, rest = path.partition(".")
         if not rest.startswith("target."):
-            return self.system.fact(path)
+            return self.once(System.fact, path)
         at: Any = self.system.binding(first)
         for key in rest.split(".")[1:]:
             at = getattr(at, key, None) if isinstance(at, Binding) else at.get(key) if isinstance(at, Mapping) else None
@@ -107,12 +122,38 @@ def _among(system: System, family: str, of: str) -> tuple[str, ...]:
     if family == "controls":
         return tuple(c.id for c in system.controls if c.on == of and c.id and c.state != "retired")
     if family in ("flows_in", "flows_out"):
-        return tuple(f.id for f in system.flows if (f.to if family == "flows_in" else f.from_) == of)
+        return tuple(flow.id for _, flow in _flows(system, family).get(of, ()))
+    if family == "inputs":
+        return tuple(id for id in _before(system, of) if isinstance(system.element(id), Component))
     if family == "way_in":
-        before = set(system.closure((of,), back=True, past_trainers=False))
-        return tuple(f.id for f in system.flows if f.to in before)
-    found = system.closure((of,), back=family == "upstream")
-    return tuple(id for id in found if isinstance(system.element(id), Component))
+        before, inward = set(_before(system, of)), _flows(system, "flows_in")
+        passed = sorted((at, f.id) for to in before for at, f in inward.get(to, ()) if f.from_ in before)
+        return tuple(id for _, id in passed)
+    if family == "guards":
+        near = {*_before(system, of), *_among(system, "way_in", of)}
+        return tuple(c.id for c in system.controls if c.on in near and c.id and c.state != "retired")
+    start = taught_by(system, of) if family == "training_inputs" else (of,)
+    found = system.closure(start, back=family in ("upstream", "training_inputs"))
+    found = tuple(dict.fromkeys((*found, *trainers(system, of)))) if family == "training_inputs" else found
+    components = (e for id in found if isinstance(e := system.element(id), Component))
+    return tuple(e.id for e in components if family != "later_trainers" or (e.trains and e.id != of))
+
+
+def _before(system: System, component: str) -> tuple[str, ...]:
+    """What an input passes on its way, the component included: nothing that delivers a model or code instead."""
+    found = system.closure((component,), back=True, past_trainers=False)
+    return tuple(id for id in found if id == component or getattr(system.element(id), "kind", "") not in _NO_INPUTS)
+
+
+def _flows(system: System, family: str) -> dict[str, list[tuple[int, Flow]]]:
+    """The flows into, or out of, each element, with their position in the description."""
+    if family not in system._found:
+        by_end: dict[str, list[tuple[int, Flow]]] = {}
+        for position, flow in enumerate(system.flows):
+            by_end.setdefault(flow.to if family == "flows_in" else flow.from_, []).append((position, flow))
+        system._found[family] = by_end
+    found: dict[str, list[tuple[int, Flow]]] = system._found[family]
+    return found
 
 
 def granted(grant: Grant, asked: str = "") -> Verdict:
@@ -129,10 +170,10 @@ def sees(scene: Scene, who: str, on: str, level: str) -> Verdict:
     seen = scene.seen(who, on)
     truth = seen.at_least(level)
     if truth is UNKNOWN:
-        capability = _SEE[level]
-        rows = [r for r in rows_of(scene.system, who) if set(r.unsure) & set(_stronger(capability))]
-        path = f"{rows[0].id}: {capability}" if rows else f"access({who}, {on}): {capability}"
-        return Verdict(truth, (Used(Fact(path, "unsure"), ask=capability),))
+        # The weakest that is unsure and would do: one that a row rules out already is not asked for again.
+        unsure = [(r.id, can) for can in _stronger(_SEE[level]) for r in rows_of(scene.system, who) if can in r.unsure]
+        row, capability = unsure[0] if unsure else (f"access({who}, {on})", _SEE[level])
+        return Verdict(truth, (Used(Fact(f"{row}: {capability}", "unsure"), ask=capability),))
     if seen.capped:
         path = f"{seen.capped}.model.output"
         cap = scene.system.fact(path)
@@ -152,15 +193,41 @@ def assets_of(system: System, component: str, kind: str) -> tuple[Asset, ...]:
 
     A description that attaches no asset of this kind to any component means all of them.
     """
-    known: dict[str, tuple[Asset, ...]] = system._found.setdefault("assets_of", {})
-    key = f"{component} {kind}"
-    if key not in known:
-        wanted = {a.id: a for a in system.assets if a.kind == kind}
-        around = (*system.closure((component,)), *system.closure((component,), back=True))
-        held = {id for at in around for id in getattr(system.element(at), "holds", ())}
-        attached = {id for c in system.components for id in c.holds} & wanted.keys()
-        known[key] = tuple(a for id, a in wanted.items() if id in held or not attached)
-    return known[key]
+    key = ("assets_of", component, kind)
+    if key not in system._found:
+        near, attached = _held(system)
+        wanted = sum(1 << i for i in _by_kind(system).get(kind, ()))
+        chosen = near[component] & wanted if attached & wanted else wanted
+        system._found[key] = tuple(system.assets[i] for i in bits(chosen))
+    found: tuple[Asset, ...] = system._found[key]
+    return found
+
+
+def _by_kind(system: System) -> dict[str, list[int]]:
+    if "assets by kind" not in system._found:
+        by_kind: dict[str, list[int]] = {}
+        for i, asset in enumerate(system.assets):
+            by_kind.setdefault(asset.kind or "", []).append(i)
+        system._found["assets by kind"] = by_kind
+    found: dict[str, list[int]] = system._found["assets by kind"]
+    return found
+
+
+def _held(system: System) -> tuple[dict[str, int], int]:
+    """For each element the assets held upstream or downstream of it, as bits, and all that anything holds."""
+    if "held" not in system._found:
+        bit = {asset.id: 1 << i for i, asset in enumerate(system.assets)}
+        places = system.group(())
+        own = [0] * len(places.ids)
+        attached = 0
+        for component in system.components:
+            held = sum(bit[id] for id in set(component.holds))
+            own[places.index[component.id]] = held
+            attached |= held
+        both = zip(places.ids, system.spread(own), system.spread(own, back=True), strict=True)
+        system._found["held"] = {id: onward | before for id, onward, before in both}, attached
+    found: tuple[dict[str, int], int] = system._found["held"]
+    return found
 
 
 def rate_limit(system: System, component: str) -> RateLimit | Literal["none"] | None:

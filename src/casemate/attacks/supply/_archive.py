@@ -56,7 +56,7 @@ class _Entry:
 def has_zip_tail(data: Data) -> bool:
     """Whether a zip reader, which starts at the end of a file, would find an archive here."""
     at = data.rfind(b"PK\x05\x06", max(0, len(data) - 65_557))
-    return at >= 0 and data.find(_CENTRAL) >= 0
+    return at >= 0 and data.find(_CENTRAL, 0) >= 0  # without a start, a memory map searches from where it stands
 
 
 def zip_members(data: Data, book: Notebook, limits: Limits, left: Allowance) -> Iterator[Member]:

@@ -114,7 +114,7 @@ def check_skops(data: Data, book: Notebook, allowed: Allowed) -> None:
 def check_markers(data: Data, book: Notebook) -> None:
     """Byte patterns of code in formats that have no reader here. Finding none proves nothing."""
     for marker in _RUNS_PYTHON:
-        at = data.find(marker)
+        at = data.find(marker, 0)
         if at >= 0:
             book.add(Severity.HIGH, at, marker.decode(), "the loader turns it into running Python")
 

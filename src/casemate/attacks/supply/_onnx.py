@@ -27,6 +27,7 @@ _SCHEMA: dict[str, dict[int, str]] = {
 _STANDARD = {"", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "ai.onnx.preview"}
 _IN_PYTHON = {"PyOp", "PythonOp", "PyCustomOp"}
 _DEEPEST = 64
+_MOST_AT_TOP = 1_000_000  # fields of a ModelProto: its functions and notes are far fewer
 
 Field = tuple[int, int, int, int]  # number, wire type, start (or value), end
 
@@ -74,7 +75,9 @@ def looks_like_onnx(data: Data) -> bool:
     seen: dict[int, int] = {}
     version = 0
     try:
-        for number, wire, start, _ in fields(data, 0, len(data)):
+        for steps, (number, wire, start, _) in enumerate(fields(data, 0, len(data))):
+            if steps > _MOST_AT_TOP:
+                return False
             seen[number] = wire
             version = start if number == 1 and wire == 0 else version
     except ValueError:

@@ -193,7 +193,7 @@ def _sniff_pickle(data: Data) -> Format:
     if data[2 : 2 + len(_TORCH_MAGIC)] == _TORCH_MAGIC:
         return Format.TORCH_LEGACY
     # joblib writes its wrapper class into the stream by name; a false hit only means one more walk
-    return Format.JOBLIB if data.find(b"joblib.numpy_pickle") >= 0 else Format.PICKLE
+    return Format.JOBLIB if data.find(b"joblib.numpy_pickle", 0) >= 0 else Format.PICKLE
 
 
 def _is_safetensors(data: Data) -> bool:

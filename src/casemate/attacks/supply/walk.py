@@ -61,6 +61,7 @@ class Walk:
     end: int
     broken: tuple[int, str] | None
     certain: bool
+    roots: tuple[Sym, ...] = ()  # what each complete stream would give back, in order
 
     @property
     def uses_joblib(self) -> bool:
@@ -84,6 +85,7 @@ class _Progress:
     storages: list[Storage] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     payloads: list[Span] = field(default_factory=list)
+    roots: list[Sym] = field(default_factory=list)
 
 
 def walk(
@@ -125,6 +127,7 @@ def walk(
         end,
         broken,
         p.certain,
+        tuple(p.roots),
     )
 
 
@@ -152,6 +155,8 @@ def _stream(p: _Progress, loader: Loader, deep: int) -> tuple[int, str] | None:
         return _stopped(p, machine, start, ahead, f"{type(error).__name__}: {error}")
     p.spans.append((start, p.source.tell()))
     _keep(p, machine)
+    if deep == 0:
+        p.roots.append(machine.stack[-1])
     return None
 
 

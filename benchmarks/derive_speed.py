@@ -1,0 +1,201 @@
+"""How long deriving threats takes and how much memory it needs, beside pytm on a model of the same size.
+
+    python benchmarks/derive_speed.py                     # 40 and 1,000 components, 5 pairs
+    python benchmarks/derive_speed.py --pairs 9 --sizes 40
+
+Every measurement is a fresh process; the two sides take turns, and the order is turned over from pair to pair. Seconds
+are of the work alone, after the imports, by the clock and by the processor (on a busy machine the first is mostly
+waiting); memory is the peak resident set of the whole process, interpreter included.
+Writes `benchmarks/results/derive_speed.json`. pytm comes with the extra `peers`; where it is not installed it is left out,
+and said so.
+
+What is the same: the number of components and flows, from one description (`large_system`), in the same order between
+the same ends; zones become boundaries. Every component becomes the nearest of pytm's Server, Datastore, Process and
+ExternalEntity, principals become Actors.
+
+What is not: pytm has about a hundred conditions on one element each (a Python expression on its attributes), of which
+only a few speak of machine learning, and it says which of them hold. It has no access rows, no unknown facts and no
+reach: a flow is an element with attributes. casemate has its 42 rules, asks each of every component and principal, follows
+the flows both ways, and says what it would have to know. So the ratio is that of two tools on the same system, not
+of two programs for the same task. Both find thousands of things; the numbers are in the lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import large_system
+import yaml
+
+HERE = Path(__file__).parent
+SIZES = (40, 1000)
+# The most seconds and bytes that deriving may take, by the number of components.
+AIM_SECONDS = {40: 0.1, 1000: 2.0}
+AIM_MIB = {1000: 300.0}
+Row = dict[str, Any]
+
+
+def peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def casemate_side(path: str) -> Row:
+    """Load the description and derive from it, each on its own clock."""
+    from casemate.threats.derive import derive
+    from casemate.threats.load import load
+    from casemate.threats.rules import catalogue, instances
+
+    rules = catalogue()
+    before = peak_mib()
+    began = time.perf_counter()
+    system = load(path)
+    loaded, cpu = time.perf_counter(), time.process_time()
+    found = derive(system, rules)
+    done, cpu = time.perf_counter(), time.process_time() - cpu
+    peak = peak_mib()
+    return {
+        "load": loaded - began, "seconds": done - loaded, "cpu": cpu, "peak": peak, "imported": before, "rules": len(rules),
+        "components": len(system.components), "flows": len(system.flows), "principals": len(system.principals),
+        "access": len(system.access), "instances": sum(1 for rule in rules for _ in instances(rule, system)),
+        "found": f"{len(found.threats)} threats, {len(found.hidden)} hidden, {len(found.undecided)} undecided, "
+                 f"{len(found.questions)} questions",
+    }  # fmt: skip
+
+
+def pytm_side(path: str) -> Row:
+    """Build the same elements and resolve: building is what loading is for the other side."""
+    import pytm
+
+    description = yaml.load(Path(path).read_text(), Loader=yaml.CSafeLoader)
+    kinds = {
+        "data_source": pytm.Datastore, "label_source": pytm.ExternalEntity, "feature_store": pytm.Datastore,
+        "model_artifact": pytm.Datastore, "registry": pytm.Datastore, "server": pytm.Server, "edge_runtime": pytm.Server,
+        "log_store": pytm.Datastore, "human_review": pytm.ExternalEntity, "dependency_set": pytm.Datastore,
+    }  # fmt: skip
+    tm = pytm.TM(description["system"]["name"])
+    before = peak_mib()
+    began = time.perf_counter()
+    zones = {zone["id"]: pytm.Boundary(zone["id"]) for zone in description["zones"]}
+    elements: dict[str, Any] = {}
+    for component in description["components"]:
+        made = elements[component["id"]] = kinds.get(component["kind"], pytm.Process)(component["id"])
+        if "zone" in component:
+            made.inBoundary = zones[component["zone"]]
+    for principal in description["principals"]:
+        elements[principal["id"]] = pytm.Actor(principal["id"])
+    for flow in description["flows"]:
+        pytm.Dataflow(elements[flow["from"]], elements[flow["to"]], f"{flow['from']}->{flow['to']}")
+    tm.check()
+    built, cpu = time.perf_counter(), time.process_time()
+    tm.resolve()
+    done, cpu = time.perf_counter(), time.process_time() - cpu
+    return {
+        "load": built - began, "seconds": done - built, "cpu": cpu, "peak": peak_mib(), "imported": before,
+        "rules": len(pytm.TM._threats), "components": len(description["components"]), "flows": len(description["flows"]),
+        "instances": len(pytm.TM._threats) * len(pytm.TM._elements), "found": f"{len(tm.findings)} findings",
+    }  # fmt: skip
+
+
+SIDES = {"casemate": casemate_side, "pytm": pytm_side}
+
+
+def measured(side: str, path: Path) -> Row:
+    """One measurement, in a process of its own."""
+    command = [sys.executable, __file__, "--worker", side, "--description", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
+    found: Row = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def compare(size: int, pairs: int, sides: list[str]) -> dict[str, list[Row]]:
+    """The measurements of every side, one after the other."""
+    runs: dict[str, list[Row]] = {side: [] for side in sides}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "system.yaml"
+        path.write_text(yaml.safe_dump(large_system.description(size), sort_keys=False))
+        for pair in range(pairs):
+            for side in sides if pair % 2 else sides[::-1]:
+                runs[side].append(measured(side, path))
+    return runs
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def lines(size: int, runs: dict[str, list[Row]]) -> list[Row]:
+    """One line for each side, with what it measured, and one for each ratio of pairs."""
+    found: list[Row] = []
+    for side, rows in runs.items():
+        last = rows[-1]
+        row: Row = {"cell": f"{size:,} components", "side": side, "pairs": len(rows)}
+        row |= {key: last[key] for key in ("components", "flows", "rules", "instances", "found")}
+        row |= {key: spread([r[key] for r in rows]) for key in ("seconds", "cpu", "load", "peak", "imported")}
+        if side == "casemate":
+            row |= {"principals": last["principals"], "access": last["access"]}
+            row |= {"aim_seconds": AIM_SECONDS.get(size), "aim_peak_mib": AIM_MIB.get(size)}
+            row["met"] = row["seconds"]["median"] <= AIM_SECONDS.get(size, float("inf")) and row["peak"]["max"] <= AIM_MIB.get(
+                size, float("inf")
+            )
+        found.append(row)
+    for side in runs.keys() - {"casemate"}:
+        for key in ("seconds", "cpu", "load", "peak"):
+            ratios = [ours[key] / theirs[key] for ours, theirs in zip(runs["casemate"], runs[side], strict=True)]
+            found.append({"cell": f"{size:,} components", "side": f"casemate / {side}", "what": key, **spread(ratios)})
+    return found
+
+
+def shown(row: Row) -> str:
+    if "what" in row:
+        return f"{row['cell']} | {row['side']} | {row['what']}: {row['median']:.2f} ({row['min']:.2f}..{row['max']:.2f})"
+    parts = [
+        f"{name} {row[key]['median']:.3f} s ({row[key]['min']:.3f}..{row[key]['max']:.3f})"
+        for name, key in (("derive", "seconds"), ("of the processor", "cpu"), ("load", "load"))
+    ]
+    peak = f"peak {row['peak']['median']:.0f} MiB ({row['imported']['median']:.0f} after import)"
+    return f"{row['cell']} | {row['side']} | {', '.join(parts)}, {peak}; {row['rules']} rules, {row['found']}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="numbers of components, with commas")
+    parser.add_argument("--worker", choices=sorted(SIDES), help=argparse.SUPPRESS)
+    parser.add_argument("--description", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        print(json.dumps(SIDES[options.worker](options.description)))
+        return
+    absent = [] if importlib.util.find_spec("pytm") else ["pytm"]
+    sides = [side for side in SIDES if side not in absent]
+    found: list[Row] = []
+    for size in map(int, options.sizes.split(",")):
+        for row in lines(size, compare(size, options.pairs, sides)):
+            found.append(row)
+            print(shown(row), flush=True)
+    machine = {"python": platform.python_version(), "cores": os.cpu_count()}
+    if not absent:
+        machine["pytm"] = importlib.metadata.version("pytm")
+    out = HERE / "results" / "derive_speed.json"
+    # Cells that this run did not measure stay as they were: each line says with how many pairs it was made.
+    fresh = {row["cell"] for row in found}
+    before = json.loads(out.read_text())["lines"] if out.exists() else []
+    kept = [row for row in before if row["cell"] not in fresh]
+    out.write_text(json.dumps({"machine": machine, "absent": absent, "lines": kept + found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

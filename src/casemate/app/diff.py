@@ -1,0 +1,73 @@
+"""`casemate diff`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from .echo import echo
+from .given import STORE, given
+
+if TYPE_CHECKING:
+    from ..runs.changes import Change, Changes
+
+FORMAT = "casemate.diff/1"
+_VERDICTS = ("no worse", "worse", "could not tell")
+
+
+@click.command(epilog="Exit codes: 0 no worse, 1 worse (new, regressed or cheaper), 2 could not tell, or bad input.")
+@click.argument("before")
+@click.argument("after")
+@click.option("--store", default=STORE, show_default=True, help="Where evidence is kept, for digests of stored runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--all", "everything", is_flag=True, help="Name what is unchanged, too.")
+def diff(before: str, after: str, store: str, as_json: bool, everything: bool) -> int:
+    """Say what is different between BEFORE and AFTER: threats, what a break costs, facts and open questions.
+
+    Each is a description (file or folder; it is derived, and nothing is run), a report.json of casemate assess, or the
+    digest of a stored run as casemate report lists them.
+    """
+    from ..runs.changes import compare, pairs
+
+    found = [compare(a, b) for a, b in pairs(given(before, store), given(after, store))]
+    codes = {one.code for one in found}
+    code = 1 if 1 in codes else 2 if 2 in codes else 0
+    if as_json:
+        echo(json.dumps({"format": FORMAT, "code": code, "systems": [one.to_dict() for one in found]}, indent=2))
+    else:
+        echo("\n".join(text(one, everything) for one in found).rstrip("\n"))
+    return code
+
+
+def text(changes: Changes, everything: bool = False) -> str:
+    """One comparison in words."""
+    from ..runs.changes import CATEGORIES, WORDS
+
+    names = changes.before if changes.before == changes.after else f"{changes.before} -> {changes.after}"
+    counts = ", ".join(f"{len(held)} {c}" for c in CATEGORIES if (held := changes.of(c))) or "no threats"
+    lines = [f"{names}: {_VERDICTS[changes.code]} ({counts})"]
+    for category in CATEGORIES:
+        held = changes.of(category)
+        if held and (category != "unchanged" or everything):
+            lines += ["", f"  {WORDS[category]}", *(line for change in held for line in _lines(change))]
+    lines += _facts(changes)
+    for word, questions in (("opened", changes.opened), ("closed", changes.closed)):
+        if questions:
+            lines += ["", f"  Questions {word}", *(f"    {q['field']}: {q.get('text', '')}" for q in questions)]
+    return "\n".join(lines) + "\n"
+
+
+def _lines(change: Change) -> list[str]:
+    known = change.after or change.before
+    where = f" ({known.file}:{known.line})" if known is not None and known.line and known.file else ""
+    return [f"    {change.threat}  {change.title}{where}", *([f"      {change.because}"] if change.because else [])]
+
+
+def _facts(changes: Changes) -> list[str]:
+    if changes.facts is None:
+        return ["", "  Facts were not compared: a report or a stored run holds no description."]
+    if not changes.facts:
+        return []
+    return ["", "  Facts", *(f"    {fact} ({fact.place[0]}:{fact.place[1]})" for fact in changes.facts)]

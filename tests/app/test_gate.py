@@ -1,0 +1,241 @@
+"""diff, gate and taxonomy on the command line: exit codes, JSON, files beside a description, stored runs, no traceback."""
+
+import json
+import sys
+
+import pytest
+
+from casemate.app import main as app
+from casemate.core.evidence import Cost, Status
+from casemate.core.finding import Assessment, Finding
+from casemate.report.as_json import render
+from casemate.store.cells import Store
+
+YAML = """
+casemate: 1
+system: {name: shop, task: binary, modality: tabular, decision: {automated: yes, reversible: no}}
+zones: [{id: outside, trust: public}, {id: inside, trust: prod}]
+principals: [{id: customer, kind: customer, zone: outside}]
+assets: [{id: verdict, kind: decision, value: {I: 4}}]
+components:
+  - {id: api, kind: server, zone: inside, holds: [verdict], model: {output: label}, endpoint: {auth: key, rate_limit: none}}
+flows: [{from: customer, to: api, data: [verdict], channel: https}]
+access: [{principal: customer, on: api, can: [query, see_label]}]
+"""
+OVERLAY = """
+extends: system.yaml
+system: {name: shop-scores}
+components: [{id: api, model: {output: score}}]
+access: [{principal: customer, on: api, can: [query, see_label, see_score]}]
+"""
+QUIET = "casemate: 1\ngate: {taxonomy: ignore, unknown_in_critical: ignore, prior_severity_at_least: ignore}\n"
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CASEMATE_TODAY", raising=False)
+    (tmp_path / "system.yaml").write_text(YAML)
+    (tmp_path / "scores.yaml").write_text(OVERLAY)
+    (tmp_path / "gate.yaml").write_text(QUIET)
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["casemate", *map(str, args)])
+        with pytest.raises(SystemExit) as end:
+            app.main()
+        out = capsys.readouterr()
+        assert "Traceback" not in out.out + out.err and "internal error" not in out.err
+        return end.value.code, out.out, out.err
+
+    return run
+
+
+def made(status, name="shop", queries=40.0, threat="EV-03@api#customer"):
+    finding = Finding(
+        threat=threat, rule="EV-03", title="Label-only evasion", element="api", principal="customer", explanation="", impact=4, status=status,
+        severity="critical" if status is Status.BROKEN else "none", cost=Cost(queries=queries) if status is Status.BROKEN else None,
+    )  # fmt: skip
+    return Assessment(name=name, path="system.yaml", system=None, findings=(finding,))
+
+
+@pytest.fixture
+def reports(tmp_path):
+    for name, status in (("broken", Status.BROKEN), ("held", Status.RESISTED), ("alone", Status.UNTESTED)):
+        (tmp_path / f"{name}.json").write_text(render([made(status)]))
+    return tmp_path
+
+
+# diff ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_diff_of_two_descriptions(cli):
+    code, out, err = cli("diff", "system.yaml", "scores.yaml")
+    assert code == 1 and err == "" and "shop -> shop-scores: worse" in out
+    assert "EV-02@api#customer" in out and "api.model.output: label -> score (scores.yaml:4)" in out
+    assert cli("diff", "system.yaml", "system.yaml")[0] == 0
+
+
+@pytest.mark.parametrize(("before", "after", "code"), [("held", "broken", 1), ("broken", "held", 0), ("broken", "alone", 2), ("held", "held", 0)])
+@pytest.mark.usefixtures("reports")
+def test_diff_of_two_reports(cli, before, after, code):
+    assert cli("diff", f"{before}.json", f"{after}.json")[0] == code
+    got, out, _ = cli("diff", f"{before}.json", f"{after}.json", "--json")
+    data = json.loads(out)
+    assert got == data["code"] == code and data["format"] == "casemate.diff/1" and data["systems"][0]["facts"] is None
+
+
+def test_diff_with_a_stored_run(cli, reports):
+    store = Store(reports / "evidence.db")
+    for status in (Status.RESISTED, Status.BROKEN):
+        one = made(status)
+        store.add_run(one.digest(), one.name, json.dumps(one.to_dict()))
+    first, second = (made(s).digest() for s in (Status.RESISTED, Status.BROKEN))
+    code, out, _ = cli("diff", first[:12], second, "--store", "evidence.db")
+    assert code == 1 and "was resisted; broken" in out
+    code, _, err = cli("diff", "0" * 12, second, "--store", "evidence.db")
+    assert code == 2 and "names no run in evidence.db" in err
+    code, _, err = cli("diff", first[:12], second)
+    assert code == 2 and "there is no store at" in err and not (reports / ".casemate").exists()
+
+
+@pytest.mark.parametrize("text", ["nothing.yaml", "system", "{}", "\x1b[31m"])
+def test_diff_of_nothing(cli, text):
+    code, _, err = cli("diff", text, "system.yaml")
+    assert code == 2 and "is no file, no folder, and no digest" in err and "\x1b" not in err
+
+
+@pytest.mark.parametrize("data", ["{", "{}", '{"format": "casemate.report/1"}', '{"format": "x"}', '{"casemate": 1}'])
+def test_diff_of_a_strange_file(cli, tmp_path, data):
+    (tmp_path / "odd.json").write_text(data)
+    code, out, err = cli("diff", "system.yaml", "odd.json")
+    assert code == 2 and out == "" and "odd.json" in err
+
+
+def test_a_description_in_json_is_a_description(cli, tmp_path):
+    from casemate.threats.nodes import compose
+
+    (tmp_path / "system.json").write_text(json.dumps(compose(YAML.encode(), "x").plain()))
+    code, out, _ = cli("diff", "system.yaml", "system.json")
+    assert code == 0, out
+
+
+def test_hostile_names_do_not_reach_the_terminal(cli, tmp_path):
+    (tmp_path / "odd.json").write_text(render([made(Status.BROKEN, name="\x1b[2J\u202eevil", threat="EV-03@\x1b]0;x\x07")]))
+    for command in (("diff", "system.yaml", "odd.json"), ("gate", "odd.json", "--policy", "gate.yaml")):
+        _, out, err = cli(*command)
+        assert "\x1b" not in out + err and "\u202e" not in out + err and "\x07" not in out + err
+
+
+# gate ---------------------------------------------------------------------------------------------------------------------
+
+ENTRY = "casemate: 1\ndispositions:\n  - {threat: EV-03@api#customer, decision: accept, reason: r, owner: o, made: 2026-05-01, expires: 2026-09-01%s}\n"
+
+
+@pytest.mark.usefixtures("reports")
+def test_gate_fails_until_somebody_decides(cli, tmp_path):
+    code, out, _ = cli("gate", "broken.json", "--policy", "gate.yaml", "--today", "2026-06-01")
+    assert code == 1 and "fail: severity_at_least: EV-03@api#customer" in out and "dispositions: none" in out
+    stub = out[out.index("casemate: 1\n") :]
+    (tmp_path / "dispositions.yaml").write_text(stub)
+    code, _, err = cli("gate", "broken.json", "--policy", "gate.yaml", "--today", "2026-06-01")
+    assert code == 2 and "must be filled in" in err and "dispositions.yaml:5" in err
+    (tmp_path / "dispositions.yaml").write_text(stub.replace("reason:", "reason: known").replace("owner:", "owner: sam"))
+    code, out, _ = cli("gate", "broken.json", "--policy", "gate.yaml", "--today", "2026-06-01")
+    assert code == 0 and "dispositions: dispositions.yaml" in out
+    code, out, _ = cli("gate", "broken.json", "--policy", "gate.yaml", "--today", "2026-08-31")
+    assert code == 1 and "fail: expired: EV-03@api#customer" in out
+
+
+@pytest.mark.usefixtures("reports")
+def test_gate_on_conditions_orphans_and_the_day(cli, tmp_path, monkeypatch):
+    (tmp_path / "d.yaml").write_text(ENTRY % ", conditions: {queries_floor: 41}")
+    code, out, _ = cli("gate", "broken.json", "--policy", "gate.yaml", "--dispositions", "d.yaml", "--today", "2026-06-01", "--json")
+    data = json.loads(out)
+    assert code == data["code"] == 1 and {o["rule"] for o in data["objections"]} == {"violated", "severity_at_least"}
+    assert data["today"] == "2026-06-01" and data["format"] == "casemate.gate/1"
+    (tmp_path / "d.yaml").write_text((ENTRY % "").replace("EV-03@api", "EV-03@apj"))
+    code, out, _ = cli("gate", "held.json", "--policy", "gate.yaml", "--dispositions", "d.yaml", "--today", "2026-06-01")
+    assert code == 0 and "warn: orphaned: EV-03@apj#customer (d.yaml:3)" in out and "nearest: EV-03@api#customer" in out
+    monkeypatch.setenv("CASEMATE_TODAY", "2026-09-02")
+    (tmp_path / "d.yaml").write_text(ENTRY % "")
+    assert "fail: expired" in cli("gate", "held.json", "--policy", "gate.yaml", "--dispositions", "d.yaml")[1]
+    code, _, err = cli("gate", "held.json", "--today", "tomorrow")
+    assert code == 2 and "expected a day as YYYY-MM-DD; got 'tomorrow'" in err
+
+
+@pytest.mark.usefixtures("reports")
+def test_gate_with_a_baseline(cli, tmp_path):
+    (tmp_path / "strict.yaml").write_text(QUIET.replace("}", ", regressed: fail, severity_at_least: ignore}"))
+    assert cli("gate", "broken.json", "--policy", "strict.yaml")[0] == 2
+    assert cli("gate", "broken.json", "--policy", "strict.yaml", "--baseline", "held.json")[0] == 1
+    assert cli("gate", "held.json", "--policy", "strict.yaml", "--baseline", "broken.json")[0] == 0
+    code, out, _ = cli("gate", "scores.yaml", "--policy", "gate.yaml", "--baseline", "system.yaml")
+    assert code == 1 and "fail: new_without_disposition: EV-02@api#customer [shop-scores] (scores.yaml:4)" in out
+
+
+def test_gate_knows_how_long_a_break_is_open(cli, reports):
+    one = made(Status.BROKEN)
+    Store(reports / "evidence.db").add_run(one.digest(), one.name, json.dumps(one.to_dict()))
+    (reports / "p.yaml").write_text(QUIET.replace("}", ", severity_at_least: ignore, max_open_days: 90}"))
+    assert cli("gate", "broken.json", "--policy", "p.yaml")[0] == 2
+    assert cli("gate", "broken.json", "--policy", "p.yaml", "--store", "evidence.db")[0] == 0
+    code, out, _ = cli("gate", "broken.json", "--policy", "p.yaml", "--store", "evidence.db", "--today", "2099-01-01")
+    assert code == 1 and "max_open_days: EV-03@api#customer" in out
+
+
+@pytest.mark.usefixtures("reports")
+def test_evidence_is_stale_where_the_description_says_something_else(cli):
+    code, out, _ = cli("gate", "held.json", "--policy", "gate.yaml", "--description", "scores.yaml")
+    assert "stale_evidence" not in out  # another system
+    code, out, _ = cli("gate", "held.json", "--policy", "gate.yaml", "--description", "system.yaml")
+    assert code == 0 and "warn: stale_evidence" in out and "the evidence does not know it" in out
+
+
+def test_a_policy_with_a_slip(cli, tmp_path):
+    (tmp_path / "gate.yaml").write_text("casemate: 1\ngate:\n  expird: fail\n")
+    code, out, err = cli("gate", "system.yaml", "--policy", "gate.yaml")
+    assert code == 2 and out == "" and "gate.yaml:3: gate.expird: unknown key (did you mean 'expired'?)" in err
+
+
+# taxonomy -----------------------------------------------------------------------------------------------------------------
+
+ATLAS = """format-version: 6.0.0
+collection: {version: 2026.10}
+tactics: {AML.TA0003: {name: Resource Development}}
+techniques: {AML.T0020: {name: Training Data Poisoning}}
+relationships: {AML.T0020: {achieves: [{source: AML.T0020, target: AML.TA0003, relationship-type: achieves}]}}
+"""
+
+
+def test_taxonomy_check(cli, tmp_path):
+    assert cli("taxonomy", "check")[:2] == (0, cli("taxonomy", "check")[1])
+    code, out, _ = cli("taxonomy", "check", "--json")
+    assert code == 0 and json.loads(out)["problems"] == []
+    (tmp_path / "ACME-01.yaml").write_text(
+        "id: ACME-01\ntitle: T\neach: model\napplies_when: {path: $c.model.output, is: label}\nexplain: x\n"
+        'mappings:\n  atlas:\n    - {id: "AML.T9999", name: "X", release: "5.6.0"}\n'
+    )
+    code, out, _ = cli("taxonomy", "check", "ACME-01.yaml")
+    assert code == 1 and "ACME-01.yaml:8: ACME-01.mappings.atlas: AML.T9999 is not in release 5.6.0" in out
+    assert out.endswith("1 citation is wrong\n")
+    code, _, err = cli("taxonomy", "check", "none")
+    assert code == 2 and "there is no such file or folder" in err
+
+
+def test_taxonomy_import_then_check_against_it(cli, tmp_path):
+    (tmp_path / "ATLAS-2026.10.yaml").write_text(ATLAS)
+    (tmp_path / "latest.yaml").write_text("ATLAS-2026.10.yaml\n")
+    code, out, _ = cli("taxonomy", "import", "latest.yaml", "--to", "out.json")
+    assert code == 1 and "ATLAS 2026.10 (format 6.0.0): 1 tactics, 1 techniques" in out
+    assert "AML.T0020 Poison Training Data -> Training Data Poisoning (a known rename)" in out
+    assert "AML.T0019 Publish Poisoned Datasets (successor AML.T0115.000, which is not there either)" in out
+    assert 'write name: "Training Data Poisoning"; the same under a known new name' in out
+    assert json.loads((tmp_path / "out.json").read_text())["via"] == ["latest.yaml", "ATLAS-2026.10.yaml"]
+    code, out, _ = cli("taxonomy", "import", "latest.yaml", "--to", "out.json", "--json")
+    assert code == 1 and json.loads(out)["release"] == "2026.10"
+    code, out, _ = cli("taxonomy", "check", "--against", "out.json")
+    assert code == 1 and "AML.T0020 is called 'Training Data Poisoning', not 'Poison Training Data' (an earlier name of it)" in out
+    code, _, err = cli("taxonomy", "check", "--against", "latest.yaml")
+    assert code == 2 and "is no JSON" in err
+    code, _, err = cli("taxonomy", "import", "system.yaml", "--to", "no.json")
+    assert code == 2 and "is no ATLAS data" in err and not (tmp_path / "no.json").exists()
