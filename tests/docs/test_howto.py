@@ -38,7 +38,20 @@ def test_every_block_of_code_runs(page):
         exec(compile(block, f"{page}, block {number}", "exec"), module.__dict__)
 
 
-@pytest.mark.parametrize("page", PAGES)
+def test_the_rule_of_the_page_is_ten_lines_and_its_fixtures_pass(tmp_path):
+    """Fewer than ten lines, in fact; and `casemate threats test` says so."""
+    from casemate.threats.fixtures import cases, run
+    from casemate.threats.rules import catalogue, read_packs
+
+    blocks = re.findall(r"```yaml\n(.*?)```", (HOWTO / "write-a-rule.md").read_text(encoding="utf-8"), re.S)
+    assert len(blocks) == 2 and blocks[0].count("\n") <= 10
+    (tmp_path / "acme.yaml").write_text("".join(blocks))
+    (rule,) = read_packs([tmp_path], taken=catalogue())
+    outcomes = list(run(rule, cases(rule, tmp_path)))
+    assert [o.case.kind for o in outcomes] == ["fires", "silent", "asks"] and not any(o.problem for o in outcomes)
+
+
+@pytest.mark.parametrize("page", [*PAGES, "write-a-rule.md"])
 def test_one_screen(page):
     lines = (HOWTO / page).read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 90

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 import casemate as cm
 from casemate.attacks.evasion.pgd import PGD
+from casemate.core.disposition import Disposed, Disposition
 from casemate.core.entities import (
     Access,
     Asset,
@@ -25,7 +27,8 @@ from casemate.core.entities import (
     Zone,
 )
 from casemate.core.evidence import Baseline, Check, Cost, Evidence, Interval, Status, Verdict
-from casemate.core.finding import Assessment, Finding, severity
+from casemate.core.finding import Assessment, Chain, Finding, Hidden, severity
+from casemate.core.risk import Risk
 from casemate.core.system import System
 from casemate.judges.statistics import clopper_pearson, curve, median_time
 
@@ -221,16 +224,74 @@ def hostile() -> Assessment:
         adversary=text, baseline=Baseline(text, 0.1), health=(Check(1, text, False, text),), fingerprint=text,
         curves={text: [(1.0, 0.5, -3.0, 9.0), (2.0, float("nan"), 0, 1), (float("inf"), 1, 0, 1)]}, spent={text: 3},
     )  # fmt: skip
+    gone = disposed("violated", reason=text, owner=text, approved_by=text, ticket=text, place=(text, 1), why=text)
+    worth = priced(impact_because=text, currency=text, terms=(text,), changes=text)
+    assumed = prior(impact_because=text, currency=text, terms=(text,), changes=text)
+    told: dict[str, Any] = {
+        "advice": ({"do": text, "effect": text, "reference": text},), "harm": text, "claimed": (text,), "tests": (text,), "checks": (text,),
+    }  # fmt: skip
     one = finding(
-        "EV-02@reader#customer", text, bad, explanation=text, principal=text, reason=text, file=text, mitigations=(text,),
+        "EV-02@reader#customer", text, bad, disposed=gone, risk=worth, **told, explanation=text, principal=text, reason=text, file=text, mitigations=(text,),
         adversary={"name": text, text: text, "facts": [text]}, mappings={text: [text, {"id": text, "name": text}]}, maturity=text,
     )  # fmt: skip
     held = {"before": [text.encode()], "after": [text.encode() + b"!"], "row": [0], "truth": [text], "label_after": [text]}
     return assessment(
-        text, system=system(text, description=text), findings=(one, finding(text, text, reason=text)), conflicts=(text,),
+        text, system=system(text, description=text), conflicts=(text,),
+        findings=(
+            one, finding(text, text, reason=text, risk=assumed, severity="high", disposed=gone, **told),
+            finding(text + "2", text, status=Status.QUESTION, reason=text, disposed=gone),
+        ),
+        chains=(Chain(steps=(text, text), gains=(text, ""), attacker=text, title=text, impact=1, low=1.0, high=2.0, currency=text),),
+        hidden=(Hidden(threat=text, title=text, by=text, because=text),), warnings=(text,),
         questions=({"field": text, "text": text, "threats": [text]},), untested=({"what": text, "reason": text},), path=text,
         reproduce=text, versions={text: text}, clean={text: 1.0}, hardening=({text: text},), samples={"EV-02@reader#customer": held},
     )  # fmt: skip
+
+
+def disposed(state: str = "active", **changes: Any) -> Disposed:
+    fields: dict[str, Any] = {
+        "threat": "EV-0*", "decision": "accept", "reason": "the loss is insured", "owner": "risk team", "approved_by": "the board",
+        "made": datetime.date(2026, 1, 1), "expires": datetime.date(2026, 6, 30), "cost_floor": 500.0, "queries_floor": 1000,
+        "rate_ceiling": 0.25, "ticket": "R-7", "place": ("shop/dispositions.yaml", 4),
+    }  # fmt: skip
+    why = changes.pop("why", "" if state == "active" else "a break costs 80 queries")
+    return Disposed(disposition=Disposition(**fields | changes), state=state, why=why)  # type: ignore[arg-type]
+
+
+def prior(low: float = 100.0, high: float = 10_000.0, **changes: Any) -> Risk:
+    fields: dict[str, Any] = {
+        "impact": 3, "impact_because": "digits.value.I = 3 (asserted)", "low": low, "high": high, "basis": "prior", "band": "cheap",
+        "severity": "high", "confidence": "prior", "terms": ("assumed by the catalogue: 100 to 10,000",),
+        "changes": "A target bound in system.target, so that this can be tested.",
+    }  # fmt: skip
+    return Risk(**fields | changes)
+
+
+def priced(money: float = 12.5, **changes: Any) -> Risk:
+    fields: dict[str, Any] = {
+        "impact": 3, "impact_because": "digits.value.I = 3 (asserted)", "low": money, "high": money, "currency": "CHF",
+        "basis": "measured", "band": "trivial", "severity": "high", "confidence": "measured adaptively", "margin": "profitable",
+        "terms": ("30 accounts at 2.00", "1,200 queries at 0.50 per 1,000"), "changes": "A control against it.",
+    }  # fmt: skip
+    return Risk(**fields | changes)
+
+
+ADVICE = ({"do": "Sign model files where they are made.", "effect": "prevents", "reference": "AML.M0013 Code Signing (5.6.0)"},)
+CHAIN = Chain(
+    steps=("SY-02@reader#hub", "EV-02@reader#customer"), gains=("read_weights on reader", ""), attacker="hub", title="From file to decision",
+    impact=3, low=70.0, high=40_000.0,
+)  # fmt: skip
+
+
+def derived_only(name: str = "cheques", **changes: Any) -> Assessment:
+    """What a description alone says: two threats by prior, one of which nothing here runs, and a question."""
+    common: dict[str, Any] = {"severity": "high", "risk": prior(), "harm": "A cheque is read wrongly.", "advice": ADVICE}
+    found = (
+        finding("EV-02@reader#customer", "Score-based black-box evasion", tests=("evasion.square",), **common),
+        finding("PR-02@reader#customer", "Inversion", mappings={}, **common),
+        finding("SY-02@reader#hub", "Unsigned or mutable artifact", status=Status.QUESTION, reason="Is it signed?"),
+    )
+    return assessment(name, **{"findings": found, "untested": (), "hardening": (), "clean": {}, "budget": "none", **changes})
 
 
 def large(components: int = 40) -> System:

@@ -22,7 +22,7 @@ def evidence(verdict=Verdict.BROKEN, queries=5.0, attack="evasion.square", broke
 
 class Threat:
     target = "a"
-    id, tests = "EV-1@a", ("evasion.square",)
+    id, tests, checks = "EV-1@a", ("evasion.square",), ()
 
 
 @pytest.mark.parametrize(("own", "untested", "status"), [

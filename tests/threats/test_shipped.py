@@ -22,6 +22,10 @@ def test_the_schema_is_current() -> None:
     assert schema.SHIPPED.read_text() == schema.text(), "run: python -m casemate.threats.schema"
 
 
+def test_the_page_of_all_keys_is_current() -> None:
+    assert (ROOT / "docs/reference/fields.md").read_text() == schema.page(), "run: python -m casemate.threats.schema > docs/reference/fields.md"
+
+
 def test_the_reference_page_is_current() -> None:
     page = (ROOT / "docs/reference/threats.md").read_text()
     assert page == reference.page(), "run: python -m casemate.threats.reference > docs/reference/threats.md"

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .echo import echo
-from .show import descriptions, exit_code, progress
+from .show import descriptions, exit_code, progress, wanted
 
 
 @click.command()
@@ -19,6 +19,8 @@ from .show import descriptions, exit_code, progress
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes; no effect on evidence.")
 @click.option("--seed", default=0, show_default=True, help="All randomness comes from it.")
 @click.option("--out", default="assessment", show_default=True, help="Folder for the report.")
+@click.option("--format", "formats", default="html,json,md", show_default=True, help="Files to write: see casemate threats -h.")
+@click.option("--dispositions", type=click.Path(path_type=Path), help="What was decided. Left out: dispositions.yaml beside it.")
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would be run, and send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 @click.option("--show-personal", is_flag=True, help="Show rows of personal data in the report.")
@@ -26,7 +28,7 @@ from .show import descriptions, exit_code, progress
 @click.option("--quiet", is_flag=True, help="No progress.")
 def assess(
     paths: tuple[str, ...], budget: str, store: str, workers: int, seed: int, out: str, only_plan: bool, as_json: bool,
-    show_personal: bool, rows_format: str | None, quiet: bool,
+    show_personal: bool, rows_format: str | None, quiet: bool, formats: str, dispositions: Path | None,
 ) -> int:  # fmt: skip
     """Assess one or more described systems: derive, attack, judge, report.
 
@@ -36,7 +38,9 @@ def assess(
     from ..runs.assess import assess as run
     from ..runs.assess import prepare
     from ..store.cells import Store
+    from .decided import dispose
 
+    named = wanted(formats)
     found = descriptions(paths)
     budget = _shared(budget, len(found))
     if only_plan:
@@ -49,7 +53,8 @@ def assess(
         ready = prepare(path, budget=budget, seed=seed)
         with progress(ready.system.name, quiet or as_json) as show:
             done.append(run(path, store=database, workers=workers, seed=seed, budget=budget, show=show, prepared=ready))
-    _write(done, Path(out), show_personal, rows_format, as_json)
+    done = dispose(done, dispositions, None)
+    _write(done, Path(out), named, show_personal, rows_format, as_json)
     return exit_code(done)
 
 
@@ -61,11 +66,13 @@ def _shared(budget: str, systems: int) -> str:
         return budget
 
 
-def _write(done: list[Any], folder: Path, personal: bool, rows_format: str | None, as_json: bool) -> None:
+def _write(
+    done: list[Any], folder: Path, formats: list[str], personal: bool, rows_format: str | None, as_json: bool
+) -> None:
     from ..report.rows import write_rows
     from ..report.write import write
 
-    files = write(done, folder, show_personal=personal)
+    files = write(done, folder, formats, show_personal=personal)
     if rows_format:
         write_rows(done, folder / f"rows.{rows_format}", rows_format, show_personal=personal)
     if as_json:
@@ -78,7 +85,7 @@ def _write(done: list[Any], folder: Path, personal: bool, rows_format: str | Non
     from ..report.terminal import summary
 
     Console().print(summary(done))
-    echo(f"\nReport: {files['html'].resolve()}")
+    echo(f"\nReport: {files.get('html', folder).resolve()}")
 
 
 def _plan_dict(ready: Any) -> dict[str, Any]:

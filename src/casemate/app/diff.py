@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -21,9 +22,10 @@ _VERDICTS = ("no worse", "worse", "could not tell")
 @click.argument("before")
 @click.argument("after")
 @click.option("--store", default=STORE, show_default=True, help="Where evidence is kept, for digests of stored runs.")
+@click.option("--sarif", type=click.Path(path_type=Path), metavar="FILE", help="Also write AFTER as SARIF with baseline states.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--all", "everything", is_flag=True, help="Name what is unchanged, too.")
-def diff(before: str, after: str, store: str, as_json: bool, everything: bool) -> int:
+def diff(before: str, after: str, store: str, sarif: Path | None, as_json: bool, everything: bool) -> int:
     """Say what is different between BEFORE and AFTER: threats, what a break costs, facts and open questions.
 
     Each is a description (file or folder; it is derived, and nothing is run), a report.json of casemate assess, or the
@@ -31,7 +33,14 @@ def diff(before: str, after: str, store: str, as_json: bool, everything: bool) -
     """
     from ..runs.changes import compare, pairs
 
-    found = [compare(a, b) for a, b in pairs(given(before, store), given(after, store))]
+    old, new = given(before, store), given(after, store)
+    found = [compare(a, b) for a, b in pairs(old, new)]
+    if sarif:
+        from ..report._files import replace_file
+        from ..report.as_json import render as as_report
+        from ..report.sarif import render
+
+        replace_file(sarif, render(new, baseline=json.loads(as_report(old))))
     codes = {one.code for one in found}
     code = 1 if 1 in codes else 2 if 2 in codes else 0
     if as_json:

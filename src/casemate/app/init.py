@@ -85,6 +85,8 @@ def _save(path: Path, text: str) -> None:
     from ..threats.load import loads
 
     loads(text, name=str(path), folder=str(path.parent))
+    if not path.parent.is_dir():
+        raise UsageError(f"{str(path)!r} cannot be written: there is no folder {str(path.parent)!r}; make it first")
     try:
         replace_file(path, text)
     except OSError as error:

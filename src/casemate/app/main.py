@@ -11,13 +11,14 @@ from typing import Any
 import click
 
 _COMMANDS = {
-    "init": ("init", "Write a first description of your system, with a question for every fact that matters."),
+    "init": ("init", "Describe your system: answer what the rules ask, import what files say, stop and go on."),
     "threats": ("threats", "Say who could attack a described system, and how. Runs none of your code."),
     "assess": ("assess", "Run each threat as an attack and measure what a break costs."),
     "harden": ("harden", "Try mitigations, attack again knowing them, show before and after."),
     "guard": ("guard", "Host the service controls in production, around a model server."),
     "scan": ("scan", "Look into a model file or folder without loading it."),
     "report": ("report", "Write the report of a stored assessment again."),
+    "schema": ("schema", "Print the JSON Schema of a file that you write, for your editor."),
     "attacks": ("listing", "List the attacks: what each needs, spends and is called."),
     "controls": ("listing", "List the controls: what each changes and which attacks know it."),
     "diff": ("diff", "Say what is worse, better or no longer known between two descriptions or two runs."),

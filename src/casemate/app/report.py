@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .echo import echo
-from .show import descriptions, exit_code
+from .show import descriptions, exit_code, wanted
 
 if TYPE_CHECKING:
     from ..core.finding import Assessment
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 @click.option("--budget", default="standard", show_default=True, help="The budget the evidence was made with.")
 @click.option("--seed", default=0, show_default=True, help="The seed the evidence was made with.")
 @click.option("--out", default="assessment", show_default=True, help="Folder for the report.")
+@click.option("--format", "formats", default="html,json,md", show_default=True, help="Files to write: see casemate threats -h.")
+@click.option("--dispositions", type=click.Path(path_type=Path), help="What was decided. Left out: dispositions.yaml beside it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 @click.option("--show-personal", is_flag=True, help="Show rows of personal data in the report.")
 def report(
-    paths: tuple[str, ...], store: str, budget: str, seed: int, out: str, as_json: bool, show_personal: bool
-) -> int:
+    paths: tuple[str, ...], store: str, budget: str, seed: int, out: str, formats: str, dispositions: Path | None,
+    as_json: bool, show_personal: bool,
+) -> int:  # fmt: skip
     """Write the report of what the store holds again, attacking nothing; without PATHS, list the stored assessments.
 
     A cell that is not in the store is reported as not tested, so this also shows how far an interrupted run came.
@@ -42,13 +45,16 @@ def report(
     from ..report.as_json import render
     from ..report.write import write
     from ..runs.assess import ABSENT, assess
+    from .decided import dispose
 
+    named = wanted(formats)
     found = descriptions(paths)
     done = [assess(path, store=database, seed=seed, budget=budget, only_stored=True) for path in found]
     if not any(map(_held, done)) and any(u["reason"] == ABSENT for a in done for u in a.untested):
         raise UsageError(_nothing(database, {a.name for a in done}, budget, seed))
-    files = write(done, Path(out), show_personal=show_personal)
-    echo(render(done, show_personal=show_personal) if as_json else f"Report: {files['html'].resolve()}")
+    done = dispose(done, dispositions, None)
+    files = write(done, Path(out), named, show_personal=show_personal)
+    echo(render(done, show_personal=show_personal) if as_json else f"Report: {files.get('html', Path(out)).resolve()}")
     return exit_code(done)
 
 

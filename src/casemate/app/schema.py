@@ -9,7 +9,11 @@ import click
 from .echo import echo
 
 # The files that people write by hand, each with a schema for their editor.
-FILES = {"system": "system.schema.json", "dispositions": "dispositions.schema.json", "gate": "gate.schema.json"}
+FILES = {
+    "system": ("casemate.threats", "system.schema.json"),
+    "dispositions": ("casemate.threats", "dispositions.schema.json"),
+    "gate": ("casemate.runs", "gate.schema.json"),
+}
 
 
 @click.command()
@@ -20,5 +24,6 @@ def schema(name: str) -> int:
     `casemate schema > system.schema.json`, then put `# yaml-language-server: $schema=system.schema.json` on the first line
     of the description: keys and values are completed, explained and checked as you type.
     """
-    echo((resources.files("casemate.threats") / FILES[name]).read_text(encoding="utf-8"), nl=False)
+    package, file = FILES[name]
+    echo((resources.files(package) / file).read_text(encoding="utf-8"), nl=False)
     return 0

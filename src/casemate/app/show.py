@@ -23,6 +23,18 @@ def exit_code(assessments: Iterable[Assessment]) -> int:
     return 2 if found & set(_OPEN) else 0
 
 
+def wanted(formats: str) -> list[str]:
+    """The report formats of an option, checked before anything is measured for them."""
+    from ..core.errors import UnknownName
+    from ..report.write import FORMATS
+
+    names = [name.strip() for name in formats.split(",") if name.strip()]
+    for name in names:
+        if name not in FORMATS:
+            raise UnknownName("report format", name, FORMATS)
+    return names
+
+
 @contextmanager
 def progress(name: str, quiet: bool) -> Iterator[Any]:
     """A bar on a terminal, a line for each finished cell in a log, nothing when quiet."""

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .echo import echo
-from .show import descriptions
+from .show import descriptions, wanted
 
 
 @click.command()
@@ -40,11 +40,16 @@ def threats(
         from .why import explain
 
         return explain(descriptions(paths), rules, why, why_not)
-    done = [_one(path, rules, dispositions, static, today) for path in descriptions(paths)]
+    from ..runs.derived import derived
+    from .decided import dispose
+
+    named = wanted(formats)
+    done = [derived(path, rules=rules, static=static)[1] for path in descriptions(paths)]
+    done = dispose(done, dispositions, today)
     if out:
         from ..report.write import write
 
-        write(done, out, [name.strip() for name in formats.split(",") if name.strip()])
+        write(done, out, named)
     if as_json:
         from ..report.as_json import render
 
@@ -57,13 +62,6 @@ def threats(
         if out:
             echo(f"\nFiles: {out.resolve()}")
     return _exit(done)
-
-
-def _one(path: Any, rules: tuple[str, ...], decided: Path | None, static: bool, today: str | None) -> Any:
-    from ..runs.derived import derived
-    from .decided import dispose
-
-    return dispose(derived(path, rules=rules, static=static)[1], decided, today)
 
 
 def _exit(done: list[Any]) -> int:

@@ -8,8 +8,10 @@ from typing import Any
 
 from ..core.evidence import Evidence, plain
 from ..core.finding import Assessment
+from .coverage import coverage
 from .hardening import hardening
 from .personal import hidden, redact_rows
+from .weighed import is_assumed, price
 from .words import evidence_id, sentence, tally
 
 FORMAT = "casemate.report/1"
@@ -27,11 +29,14 @@ def _assessment(assessment: Assessment, hide: bool) -> dict[str, Any]:
     for finding, written in zip(assessment.findings, data["findings"], strict=True):
         ids = [evidence_id(e) for e in finding.evidence]
         written["evidence"] = [_evidence(e, id, hide) for e, id in zip(finding.evidence, ids, strict=True)]
-        findings.append({**written, "sentence": sentence(finding, assessment.system, ids[0] if ids else "")})
+        lead = ids[0] if ids else ""
+        said = {"sentence": sentence(finding, assessment.system, lead), "price": price(finding), "assumed": is_assumed(finding)}
+        findings.append({**written, **said})
     # The rows of the hardening table as given may hold records; the table is there too, as it is printed.
     head, rows = hardening(assessment.hardening)
     table = [dict(zip(head, row, strict=True)) for row in rows]
-    return {**data, "findings": findings, "counts": tally(assessment.findings), "redacted": hide, "hardening_table": table}
+    more = {"counts": tally(assessment.findings), "redacted": hide, "hardening_table": table}
+    return {**data, "findings": findings, **more, "coverage": plain(coverage([assessment]))}
 
 
 def _evidence(evidence: Evidence, id: str, hide: bool) -> dict[str, Any]:

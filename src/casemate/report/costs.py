@@ -17,7 +17,7 @@ HATCH = "assumed-hatch"
 _LEFT, _WIDE, _HIGH = 6.0, 240.0, 34
 _MONEY = (1.0, 1e7)
 _QUERIES = (1.0, 1e6)
-_TICKS = {"money": (1.0, *MONEY_EDGES, 1e7), "queries": (1.0, 100.0, 1e4, 1e6)}
+_TICKS = {"money": (1.0, *MONEY_EDGES), "queries": (1.0, 100.0, 1e4, 1e6)}
 
 
 def hatch() -> Markup:
@@ -55,7 +55,7 @@ def _drawn(low: float, high: float, unit: str, currency: str, label: str, severi
     parts = [tag("line", x1=_LEFT, x2=_LEFT + _WIDE, y1=15, y2=15, class_="rail")]
     for tick in _TICKS[unit]:
         x = _at(tick, unit)
-        anchor = "start" if tick == _TICKS[unit][0] else "end" if tick == _TICKS[unit][-1] else "middle"
+        anchor = "start" if tick == _TICKS[unit][0] else "middle"
         parts.append(tag("line", x1=x, x2=x, y1=12, y2=18, class_="rail"))
         parts.append(tag("text", _named(tick), x=x, y=30, text_anchor=anchor, class_="tick"))
     if assumed:
@@ -65,8 +65,8 @@ def _drawn(low: float, high: float, unit: str, currency: str, label: str, severi
     else:
         kind = f"paid weigh-{severity}"
         parts.append(tag("rect", x=_LEFT, y=4, width=max(3.0, end - _LEFT), height=12, rx=2, class_=kind))
-    said = clean(currency) or CURRENCY if unit == "money" else "queries"
-    parts.append(tag("text", short(said, 10), x=_LEFT + _WIDE + 6, y=30, class_="tick"))
+    said = clean(currency) or (CURRENCY if assumed else "money") if unit == "money" else "queries"
+    parts.append(tag("text", short(said, 10), x=_LEFT + _WIDE + 12, y=19, class_="tick"))
     return tag("svg", tag("title", label), *parts, viewBox=f"0 0 300 {_HIGH}", class_="cost", role="img", aria_label=label)
 
 

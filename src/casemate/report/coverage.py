@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..core.evidence import Status
 from ..core.finding import Assessment, Finding
-from ..threats.rules import TAXONOMIES, Rule, rules_for
+from ..threats.rules import TAXONOMIES, Rule, catalogue, rules_for
 from ..threats.taxonomy import entries, full_name
 
 NAMES = {
@@ -59,7 +59,7 @@ class Coverage:
 
 def coverage(assessments: Sequence[Assessment]) -> Coverage:
     """The coverage of one or several assessments together."""
-    rules = {rule.id: rule for a in assessments for rule in rules_for(a.system)}
+    rules = {rule.id: rule for a in assessments for rule in (rules_for(a.system) if a.system else catalogue())}
     findings = [f for a in assessments for f in a.findings if f.status not in (Status.QUESTION, Status.NOT_APPLICABLE)]
     cells = sorted({_cell(rule) for rule in rules.values()})
     return Coverage(
@@ -74,7 +74,7 @@ def uncovered(held: Sequence[Coverage]) -> tuple[tuple[str, tuple[str, ...]], ..
     missing: dict[str, list[str]] = {}
     for place, one in enumerate(held):
         for framework in one.frameworks:
-            name, entries_ = f"{framework.name} {framework.release}", framework.uncovered or ()
+            name, entries_ = f"{framework.name} ({framework.release})", framework.uncovered or ()
             kept = missing.get(name, []) if place else list(entries_)
             missing[name] = [entry for entry in kept if entry in entries_]
     return tuple((name, tuple(left)) for name, left in missing.items() if left)

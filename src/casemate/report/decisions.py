@@ -95,8 +95,7 @@ def _untested(finding: Finding, assessment: Assessment) -> tuple[str, str]:
     """Which attack would answer it, and what that is waiting for."""
     runs = [*finding.tests, *finding.checks]
     if not runs and not finding.evidence:
-        done = clean(finding.reason)
-        return "decide", f"nothing here attacks it{f' ({done})' if done else ''}: change the facts, or name an owner and a date"
+        return "decide", "nothing here attacks it: change the facts, or name an owner and a date"
     named = ", ".join(map(clean, (runs or [finding.evidence[0].attack])[:3]))
     return "test next", f"{named}; {_missing(finding, assessment)}"
 

@@ -86,7 +86,8 @@ def _environment() -> Environment:
     )  # fmt: skip
     env.filters |= {"said": said, "short": short, "cost": cost_brief, "anchor": _anchor}
     env.globals |= {
-        "glyph": picture.glyph, "interval_bar": charts.interval_bar, "swatch": charts.swatch, "cost_bar": costs.bar, "chain_bar": costs.chain_bar, "streams": picture.streams,
+        "glyph": picture.glyph, "interval_bar": charts.interval_bar, "swatch": charts.swatch, "cost_bar": costs.bar,
+        "chain_bar": costs.chain_bar, "streams": picture.streams,
         "measured": measured, "in_bucket": in_bucket, "spread": spread, "ledger": ledger, "unchanged": unchanged,
         "finding_curves": finding_curves, "by_phase": by_phase, "verdict_tone": lambda verdict: look(Status(str(verdict))).tone,
         "digest": lambda one: one.assessment.digest(), "terms": _TERMS, "tones": TONES, "buckets": BUCKETS, "redacted": REDACTED,

@@ -7,11 +7,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..core.finding import Assessment
+from .coverage import Row, uncovered
 from .view import Limits, Measured, Shown, View, leading, opening, title, view
+from .weighed import Ruling
 from .words import BUCKETS, and_more, clean, cost_brief, in_bucket, measured, said, short, spread
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$@:-])")
 LIMITS = Limits(samples=0)
+COUNTED = ("Rules", "Derived", "Tested", "Broken")
+BARE = "These threats follow from the description alone: every severity and every cost is an assumption of the catalogue."
 
 
 def render(assessments: Sequence[Assessment], *, show_personal: bool = False) -> str:
@@ -29,6 +33,7 @@ def render(assessments: Sequence[Assessment], *, show_personal: bool = False) ->
         lines.append("")
     for one in views:
         lines += _system(one)
+    lines += _uncovered(views)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -63,37 +68,119 @@ def _system(one: View) -> list[str]:
             *(f"- {escape(c)}" for c in a.conflicts),
             "",
         ]
+    if not one.measured and one.counts["derived"]:
+        lines += [f"**Nothing was measured.** {BARE}", ""]
+    lines += _listed("Warnings", a.warnings, one.left_out["warnings"], LIMITS.lines)
     lines += ["### Decisions", ""]
     lines += table(
         ("Decide", "About", "Severity", "Attacker cost", "Evidence", "Next"),
-        ((d.verb, escape(d.what), d.severity, escape(d.cost), d.id or "none", escape(d.next)) for d in one.decisions),
+        (
+            (d.verb, escape(d.what), severity(d.severity, d.assumed), escape(d.cost), d.id or "none", escape(d.next))
+            for d in one.decisions
+        ),
     )
     lines += _more(one.undecided, "decisions")
-    lines += ["### Findings", ""]
+    if one.shown:
+        lines += ["### Findings", ""]
     for s in one.shown:
         lines += _finding(s)
     lines += _more(one.left_out["findings"], "findings")
-    lines += table(
-        ("Status", "Threat", "At", "By", "Why"),
-        (
-            (
-                s.label,
-                f"{escape(s.finding.title)} ({escape(s.finding.threat)})",
-                escape(s.finding.element),
-                escape(s.finding.principal),
-                escape(s.finding.reason),
-            )
-            for s in one.compact
-        ),
-    )
-    lines += _more(one.left_out["compact"], "threats")
-    return lines + _rest(one)
+    return [*lines, *_derived(one), *_chains(one), *_claims(one), *_rulings(one), *_rest(one), *_coverage(one), *_again(one)]
+
+
+def _derived(one: View) -> list[str]:
+    if not one.compact:
+        return []
+    lines = ["### Derived, not measured", ""]
+    for s in one.compact:
+        f = s.finding
+        weight = f", {severity(f.severity, s.assumed)}" if f.severity != "none" else ""
+        lines += [f"#### {s.label}{weight}: {escape(f.title)} ({escape(f.threat)})", ""]
+        lines += [escape(f.explanation or s.sentence), "", *_weight(s)]
+        runs = ", ".join([*f.tests, *f.checks])
+        lines += [f"- Would test it: {escape(runs) if runs else 'nothing here runs this'}", *_advice(s), ""]
+    return [*lines, *_more(one.left_out["compact"], "threats")]
+
+
+def _weight(s: Shown) -> list[str]:
+    lines = [f"- Decided: **{escape(s.ruling.label)}**, {escape(_ruled(s.ruling))}"] if s.ruling else []
+    lines += [f"- The harm: {escape(s.finding.harm)}"] if s.finding.harm else []
+    return lines + [f"- {escape(label)}: {escape(text)}" for label, text in s.weight]
+
+
+def _advice(s: Shown) -> list[str]:
+    lines = [f"- Claimed against it: {escape(', '.join(s.finding.claimed))}"] if s.finding.claimed else []
+    for one in s.advice:
+        known = f"; {one.reference}" if one.reference else ""
+        lines.append(f"- Do: {escape(one.do)} ({escape(one.effect + known)})")
+    return [*lines, "- no ATLAS technique fits this threat"] if s.unmapped else lines
+
+
+def _ruled(one: Ruling) -> str:
+    return f"by {one.owner}, until {one.until}" + (f": {one.why}" if one.why else "")
+
+
+def _chains(one: View) -> list[str]:
+    if not one.paths:
+        return []
+    lines = ["### Chains: one threat opens the next", ""]
+    for i, path in enumerate(one.paths, 1):
+        steps = " → ".join(f"{escape(s.title or s.threat)} ({escape(s.threat)})" for s in path.steps)
+        gains = "; ".join(f"{s.threat} gives {s.gives}" for s in path.steps if s.gives)
+        lines.append(f"{i}. **{escape(path.attacker)}**, impact {path.impact} of 4, {escape(path.price)}: {steps}")
+        lines += [f"   {escape(gains)}"] if gains else []
+    return [*lines, "", *_more(one.left_out["chains"], "chains")]
+
+
+def _claims(one: View) -> list[str]:
+    rows = [[escape(c.what), escape(c.state), escape(", ".join(c.against)) or "none", escape(c.seen)] for c in one.claims]
+    head = ("Control", "State", "Meant against", "Seen")
+    return ["### Controls: claimed and seen", "", *table(head, rows[: LIMITS.lines])] if rows else []
+
+
+def _rulings(one: View) -> list[str]:
+    rows = [
+        [f"**{escape(r.label)}**", f"{escape(r.title)} ({escape(r.threat)})", escape(r.owner), escape(r.until),
+         escape("; ".join(part for part in (r.why, r.reason, *r.conditions, r.ticket) if part))]
+        for r in one.rulings
+    ]  # fmt: skip
+    head = ("Decision", "About", "Owner", "Until", "Reason and conditions")
+    return ["### Accepted risks and other decisions", "", *table(head, rows)] if rows else []
+
+
+def _listed(head: str, items: Iterable[str], more: int, most: int) -> list[str]:
+    lines = [f"- {escape(item)}" for item in list(items)[:most]]
+    return [f"### {head}", "", *lines, "", *_more(more, head.lower())] if lines else []
+
+
+def _coverage(one: View) -> list[str]:
+    held = one.coverage
+    lines = ["### Coverage", "", *table(("Phase, goal, capability", *COUNTED), map(_counted, held.cells))]
+    for framework in held.frameworks:
+        here = [row for row in framework.rows if row.derived]
+        counts = f"{len(here)} of {len(framework.rows)} cited entries have a threat here"
+        lines.append(f"- {escape(framework.name)} ({escape(framework.release)}): {counts}")
+        if framework.untested and one.measured:
+            lines.append(f"  - derived here, tested by nothing: {escape('; '.join(framework.untested))}")
+    lines += [f"- no ATLAS technique fits: {escape(', '.join(held.unmapped))}"] if held.unmapped else []
+    return [*lines, ""]
+
+
+def _counted(row: Row) -> tuple[str, ...]:
+    return escape(row.name), *(str(n) if n else "·" for n in (row.rules, row.derived, row.tested, row.broken))
+
+
+def _uncovered(views: Sequence[View]) -> list[str]:
+    missing = uncovered([v.coverage for v in views])
+    lines = [f"- {escape(name)} ({len(entries)}): {escape('; '.join(entries))}" for name, entries in missing]
+    return ["## What no rule of the catalogue speaks of", "", *lines, ""] if lines else []
 
 
 def _finding(s: Shown) -> list[str]:
     f = s.finding
     lines = [f"#### {s.label}: {escape(f.title)} ({escape(f.threat)})", "", escape(s.sentence), "", escape(f.explanation), ""]
     lines += [f"- {escape(label)}: {escape(text)}" for label, text in s.card]
+    lines += [*_weight(s), *_advice(s)]
     lines += [f"- {escape(name)}: {escape('; '.join(entries))}" for name, entries in s.references]
     lines.append("")
     head = ("Evidence", "Attack", "Verdict", "Measured", "n", "Baseline", "Cost", "Health")
@@ -124,18 +211,42 @@ def _rest(one: View) -> list[str]:
     lines += [f"{i}. {escape(q.get('text', ''))} ({code(q.get('field', ''))})" for i, q in enumerate(one.questions, 1)] or [
         "None."
     ]
-    lines += ["", *_more(one.left_out["questions"], "questions"), "### Not tested, and why", ""]
-    lines += [f"- {escape(u.get('what', ''))}: {escape(u.get('reason', ''))}" for u in one.untested] or [
-        "Everything that was derived was tested."
+    lines += ["", *_more(one.left_out["questions"], "questions"), *_waiting(one)]
+    if one.measured or one.untested:
+        lines += ["### Not tested, and why", ""]
+        lines += [f"- {escape(u.get('what', ''))}: {escape(u.get('reason', ''))}" for u in one.untested] or [_rest_of(one)]
+        lines += ["", *_more(one.left_out["untested"], "lines")]
+    hidden = [f"{h.title} ({h.threat}), by {h.by}: {h.because}" for h in a.hidden]
+    return lines + _listed("Hidden: another way to the same end is cheaper", hidden, one.left_out["hidden"], LIMITS.lines)
+
+
+def _rest_of(one: View) -> str:
+    count = one.counts["untested"]
+    return f"{count} threats have no evidence." if count else "Everything that was derived was tested."
+
+
+def _waiting(one: View) -> list[str]:
+    rows = [
+        (s.label, f"{escape(s.finding.title)} ({escape(s.finding.threat)})", escape(s.finding.reason) or "not stated")
+        for s in one.waiting
     ]
-    lines += ["", *_more(one.left_out["untested"], "lines"), "### How to reproduce", ""]
-    lines += [code(a.reproduce), "", f"- description: {code(a.path)}", f"- seed: {a.seed}, budget: {escape(a.budget)}"]
-    lines += [
-        f"- versions: {escape(short(said(dict(sorted(a.versions.items()))), 400))}",
-        f"- evidence digest: {code(a.digest())}",
-        "",
-    ]
-    return lines
+    head = ("Status", "Threat", "Why")
+    return ["#### Threats that wait for an answer, or do not apply", "", *table(head, rows)] if rows else []
+
+
+def _again(one: View) -> list[str]:
+    a = one.assessment
+    return [
+        "### How to reproduce", "", code(a.reproduce), "", f"- description: {code(a.path)}",
+        *([f"- seed: {a.seed}, budget: {escape(a.budget)}"] if one.measured else []),
+        f"- versions: {escape(short(said(dict(sorted(a.versions.items()))), 400)) or 'not recorded'}",
+        f"- evidence digest: {code(a.digest())}", "",
+    ]  # fmt: skip
+
+
+def severity(name: str, assumed: bool) -> str:
+    """Said with its basis: an assumption is never printed like a result."""
+    return f"{name}, assumed" if assumed else name
 
 
 def _more(count: int, what: str) -> list[str]:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..core.evidence import Status
-from ..core.finding import SEVERITIES, Assessment, Finding
+from ..core.finding import SEVERITIES, Assessment, Chain, Finding
+from .threat_list import decided
+from .weighed import chain_price, is_assumed, price
 from .words import BUCKETS, LOOKS, and_more, clean, cost_brief, evidence_id, in_bucket, measured, sentence, spread, tally
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ def summary(assessments: Sequence[Assessment]) -> RenderableType:
     for one in assessments:
         parts.append(Text.assemble((f"{clean(one.name)}  ", "bold"), _counts(one)))
         parts += [Padding(_line("unclear", f"conflict: {clean(conflict)}"), (0, 0, 0, 2)) for conflict in one.conflicts]
+        parts += [Padding(_line(tone, text), (0, 0, 0, 2)) for tone, text in _loud(one)]
     lead = leading(assessments)
     if lead:
         parts += [Text(), Text("Read first" if len(lead) > 1 else "The finding", style="bold")]
@@ -38,6 +41,16 @@ def summary(assessments: Sequence[Assessment]) -> RenderableType:
         more = and_more(broken, sum(finding.status is Status.BROKEN for _, finding in lead))
         parts += [Text(more, style="dim")] if more else []
     return Group(*parts) if parts else Text("Nothing was assessed.")
+
+
+def _loud(assessment: Assessment) -> list[tuple[str, str]]:
+    """Decisions that no longer stand, and what the reading of the files warns of."""
+    lines = [
+        ("broken" if f.disposed.state == "violated" else "unclear", f"{clean(f.threat)}: {decided(f)}")
+        for f in assessment.findings
+        if f.disposed and f.disposed.state != "active"
+    ]
+    return [*lines, *(("unclear", f"warning: {clean(warning)}") for warning in assessment.warnings)]
 
 
 def leading(assessments: Sequence[Assessment], most: int = 3) -> list[tuple[Assessment, Finding]]:
@@ -57,17 +70,33 @@ def details(assessment: Assessment) -> RenderableType:
     for finding in assessment.findings:
         parts.append(_said(finding, assessment.system))
         if finding.evidence:
-            parts.append(Padding(_attacks(finding), (0, 0, 1, 2)))
+            parts.append(Padding(_attacks(finding), (0, 0, 0, 2)))
+        parts += [Padding(Text(line, style="dim"), (0, 0, 0, 2)) for line in _weighed(finding)]
         for evidence in finding.evidence:
             failed = [c for c in evidence.health if c.ok is False]
             parts += [
                 Padding(_line("unclear", f"check {c.number}, {clean(c.name)}: {clean(c.detail)}"), (0, 0, 0, 2)) for c in failed
             ]
+    parts += _list("Chains, each the cheapest way to its end", [_chained(chain) for chain in assessment.chains])
+    parts += _list("Warnings", assessment.warnings)
     parts += _list("Open questions", [f"{q.get('text', '')} ({q.get('field', '')})" for q in assessment.questions])
     parts += _list("Not tested, and why", [f"{u.get('what', '')}: {u.get('reason', '')}" for u in assessment.untested])
     if assessment.reproduce:
         parts += _list("How to reproduce", [assessment.reproduce])
     return Group(*parts)
+
+
+def _weighed(finding: Finding) -> list[str]:
+    """Price, what would change it, and what was decided; an assumption says that it is one."""
+    if finding.risk is None and finding.disposed is None:
+        return []
+    lines = [f"cost: {price(finding)}"] if finding.risk and finding.risk.basis != "none" else []
+    lines += [f"would change this: {clean(finding.risk.changes)}"] if finding.risk and finding.risk.changes else []
+    return [*lines, decided(finding)] if finding.disposed else lines
+
+
+def _chained(chain: Chain) -> str:
+    return f"{chain.id} by {chain.attacker}: {chain_price(chain)}, impact {chain.impact} of 4"
 
 
 def _counts(assessment: Assessment) -> Text:
@@ -86,6 +115,8 @@ def _counts(assessment: Assessment) -> Text:
 def _said(finding: Finding, system: Any, lead: str = "") -> Text:
     text = sentence(finding, system, evidence_id(finding.evidence[0]) if finding.evidence else "")
     severity = f"{finding.severity}: " if finding.status is Status.BROKEN else ""
+    if is_assumed(finding):
+        severity = f"assumed {finding.severity}: "
     return _line(LOOKS[finding.status].tone, severity + clean(lead) + text)
 
 

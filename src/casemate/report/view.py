@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core.evidence import Evidence, Status
 from ..core.finding import SEVERITIES, Assessment, Finding
+from ..threats.rules import rules_for
 from .cards import Advised, advised, card, facts, references
 from .coverage import Coverage, coverage
 from .decisions import DECISIONS, Decision, decisions
@@ -86,6 +87,7 @@ class View:
     rulings: tuple[Ruling, ...]
     claims: tuple[Claim, ...]
     measured: bool  # whether anything was
+    anchors: frozenset[str]  # of what is laid out: what was left out cannot be linked to
     questions: tuple[dict[str, Any], ...]
     untested: tuple[dict[str, str], ...]
     hardening: tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
@@ -95,7 +97,8 @@ class View:
 
 
 def view(
-    assessment: Assessment, key: str, show_personal: bool = False, limits: Limits | None = None, today: datetime.date | None = None
+    assessment: Assessment, key: str, show_personal: bool = False, limits: Limits | None = None,
+    today: datetime.date | None = None,
 ) -> View:
     """Everything the formats need of one assessment. `today` counts the days that decisions still have."""
     limits, today = limits or Limits(), today or datetime.date.today()
@@ -113,16 +116,17 @@ def view(
     lists: dict[str, tuple[Sequence[Any], int]] = {
         "findings": (with_evidence, limits.findings), "compact": (bare, limits.compact), "waiting": (waiting, limits.lines),
         "questions": (assessment.questions, limits.lines), "untested": (assessment.untested, limits.lines),
-        "chains": (assessment.chains, limits.chains), "rulings": (held, limits.lines), "hidden": (assessment.hidden, limits.lines),
-        "warnings": (assessment.warnings, limits.lines),
+        "chains": (assessment.chains, limits.chains), "rulings": (held, limits.lines),
+        "hidden": (assessment.hidden, limits.lines), "warnings": (assessment.warnings, limits.lines),
     }  # fmt: skip
-    cut = {name: items[:most] for name, (items, most) in lists.items()}
+    cut = {name: tuple(items[:most]) for name, (items, most) in lists.items()}
     return View(
         key=key, assessment=assessment, counts=tally(assessment.findings), decisions=decided, undecided=undecided,
-        shown=tuple(cut["findings"]), compact=tuple(cut["compact"]), waiting=tuple(cut["waiting"]),
-        paths=_paths(assessment, shown, limits.chains), rulings=tuple(cut["rulings"]),
+        shown=cut["findings"], compact=cut["compact"], waiting=cut["waiting"],
+        paths=_paths(assessment, shown, limits.chains), rulings=cut["rulings"],
         claims=claims(assessment.system, assessment.findings), measured=bool(with_evidence),
-        questions=tuple(cut["questions"]), untested=tuple(cut["untested"]), hardening=hardening(assessment.hardening),
+        anchors=frozenset(s.anchor for name in ("findings", "compact", "waiting") for s in cut[name]),
+        questions=cut["questions"], untested=cut["untested"], hardening=hardening(assessment.hardening),
         coverage=coverage([assessment]), hidden=hide,
         left_out={name: max(0, len(items) - most) for name, (items, most) in lists.items()},
     )  # fmt: skip
@@ -130,7 +134,7 @@ def view(
 
 def _paths(assessment: Assessment, shown: Sequence[Shown], most: int) -> tuple[Path, ...]:
     anchors = {s.finding.threat: s.anchor for s in shown}
-    titles = {s.finding.rule: s.finding.title for s in shown}
+    titles = {rule.id: rule.title for rule in rules_for(assessment.system)} if assessment.chains and assessment.system else {}
     return tuple(path(chain, anchors, titles) for chain in assessment.chains[:most])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,16 +34,21 @@ _STATES = ("violated", "expired", "active")
 
 
 def amount(value: float) -> str:
-    """Money: whole units from ten on, cents below."""
-    return f"{value:,.0f}" if value >= 10 or value == round(value) else f"{value:,.2f}"
+    """Money: cents only where there are some, and below a thousand."""
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:,.0f}" if value >= 1000 or value == round(value) else f"{value:,.2f}"
 
 
-def money(low: float | None, high: float | None, currency: str) -> str:
-    """An interval of money, `not known` where there is none; without a stated currency the catalogue's euro."""
+def money(low: float | None, high: float | None, currency: str, assumed: bool = True) -> str:
+    """An interval of money, `not known` where there is none.
+
+    Without a stated currency, what is `assumed` is in the catalogue's euro; what was measured has no unit but its own prices'.
+    """
     if low is None or high is None:
         return "not known in money"
-    unit = clean(currency) or CURRENCY
-    return f"{amount(low)} {unit}" if low == high else f"{amount(low)} to {amount(high)} {unit}"
+    unit = clean(currency) or (CURRENCY if assumed else "")
+    return (amount(low) if low == high else f"{amount(low)} to {amount(high)}") + (f" {unit}" if unit else "")
 
 
 def is_assumed(finding: Finding) -> bool:
@@ -59,7 +65,7 @@ def price(finding: Finding) -> str:
         paid = risk.low if risk is not None and risk.basis == "measured" else cost.money
         if paid is None:
             return f"measured, {cost_brief(cost)}"
-        return f"measured, {money(paid, paid, risk.currency if risk else '')} ({cost_brief(cost)})"
+        return f"measured, {money(paid, paid, risk.currency if risk else '', False)} ({cost_brief(cost)})"
     return f"not reached: {cost_brief(cost)}" if finding.evidence and cost is not None else "not known"
 
 
@@ -76,8 +82,9 @@ def weight(finding: Finding) -> tuple[tuple[str, str], ...]:
     rows = [("Attacker cost", price(finding))]
     if risk is None:
         return (*rows, ("Impact", f"{finding.impact} of 4"))
-    if risk.basis != "prior" and risk.terms:
-        rows.append(("Made of", "; ".join(map(clean, risk.terms))))
+    terms = "; ".join(map(clean, risk.terms))
+    if risk.basis != "prior" and terms and terms not in rows[0][1]:
+        rows.append(("Made of", terms))
     because = f": {clean(risk.impact_because)}" if risk.impact_because else ""
     rows.append(("Impact", f"{finding.impact} of 4{because}"))
     if risk.margin:
@@ -169,6 +176,14 @@ class Path:
     steps: tuple[Step, ...]
 
 
+def chain_price(chain: Chain) -> str:
+    """The summed cost of a chain: assumed as soon as one step is."""
+    if chain.low is None or chain.high is None:
+        return "cost not known in money"
+    assumed = chain.basis == "prior"
+    return f"{'assumed' if assumed else 'measured'}, {money(chain.low, chain.high, chain.currency, assumed)}"
+
+
 def path(chain: Chain, anchors: dict[str, str], titles: dict[str, str]) -> Path:
     """A chain with the names of its steps.
 
@@ -181,10 +196,8 @@ def path(chain: Chain, anchors: dict[str, str], titles: dict[str, str]) -> Path:
         Step(anchor=anchors.get(s, ""), threat=clean(s), title=clean(titles.get(s.partition("@")[0], "")), gives=clean(gain))
         for s, gain in zip(chain.steps, gains, strict=False)
     )
-    lead = "assumed, " if chain.basis == "prior" else "measured, " if chain.basis == "measured" else ""
-    cost = lead + money(chain.low, chain.high, chain.currency) if chain.low is not None else "not known in money"
     who, title = clean(chain.attacker), clean(chain.title)
-    return Path(attacker=who, title=title, impact=chain.impact, price=cost, chain=chain, steps=steps)
+    return Path(attacker=who, title=title, impact=chain.impact, price=chain_price(chain), chain=chain, steps=steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

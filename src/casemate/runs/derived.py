@@ -37,7 +37,7 @@ def derived(
         name=system.name or Path(name).stem,
         path=name,
         system=system,
-        findings=collect(found, system, {}, ()),
+        findings=collect(found, system, {}, [(t.id, test, "not run yet") for t in found.threats for test in t.tests]),
         questions=tuple(question_of(q) for q in found.questions),
         hidden=found.hidden,
         chains=chained.chains,
@@ -54,5 +54,5 @@ def _told(checked: checks.Checked | None) -> tuple[str, ...]:
     """What the static checks found and what they could not read; none of it is a threat of its own."""
     if checked is None:
         return ()
-    found = (f"{f.file}:{f.line}: {f.text} ({f.check})" if f.line else f"{f.file}: {f.text} ({f.check})" for f in checked.findings)
+    found = (f"{f.file}{f':{f.line}' if f.line else ''}: {f.text} ({f.check})" for f in checked.findings)
     return (*found, *(f"not checked: {problem}" for problem in checked.problems))

@@ -233,6 +233,8 @@ def _decisive(evidence: Evidence) -> tuple[Any, ...]:
 
 def _status(threat: Any, own: Sequence[Evidence], untested: Sequence[Cut]) -> tuple[Status, str]:
     why = [f"{attack}: {reason}" for id, attack, reason in untested if id == threat.id]
+    if not own and not (threat.tests or threat.checks):
+        return Status.UNTESTED, "nothing runs this threat yet"
     if not own and not threat.target:
         return Status.UNTESTED, "no system.target is bound"
     if not own:

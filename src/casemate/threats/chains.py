@@ -196,7 +196,7 @@ class _Search:
         half = self.work / 2
         wanted = [(hand, keys) for hand, keys in wanted if self._affordable(len(keys) * (1 + len(hand.gains) / 20), half)]
         system, names = as_if(self.system, [(hand.attacker, hand.gains) for hand, _ in wanted])
-        shared: dict[tuple[str, ...], object] = {}
+        shared: dict[tuple[Any, ...], Any] = {}
         for (hand, keys), name in zip(wanted, names, strict=True):
             facts = {f"access({name}, {place}): {can}": (can, place) for can, place in hand.gains}
             for key in keys:

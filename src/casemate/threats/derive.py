@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,10 +14,11 @@ from casemate.core.finding import Hidden
 from casemate.core.surface import end_of
 from casemate.core.system import NO, YES, System
 from casemate.threats.adversaries import adversary_for
+from casemate.threats.asking import Asked, Question
 from casemate.threats.narrowing import Narrowing
 from casemate.threats.reader import fill
 from casemate.threats.rules import Advice, Prior, Reference, Rule, instances, rules_for
-from casemate.threats.scene import Scene, Verdict, assets_of, rate_limit
+from casemate.threats.scene import Scene, Used, Verdict, assets_of, rate_limit
 
 __all__ = ["Derivation", "Question", "Silent", "Threat", "Undecided", "adversary_for", "derive", "rate_limit", "threat_id"]
 
@@ -52,18 +55,6 @@ class Threat:
     advice: tuple[Advice, ...]
     claimed: tuple[str, ...]
     prior: Prior
-    place: tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """An unknown fact, and the threats that wait for it. `impact` is the gravest of them, `weight` their sum."""
-
-    path: str
-    text: str
-    threats: tuple[str, ...]
-    impact: int
-    weight: int
     place: tuple[str, int]
 
 
@@ -107,7 +98,7 @@ class Derivation:
     @property
     def silent(self) -> tuple[Silent, ...]:
         """Every instance of every rule that does not apply, with the facts that say so."""
-        shared: dict[tuple[str, ...], Any] = {}
+        shared: dict[tuple[Any, ...], Any] = {}
         found = []
         for rule in self.rules:
             for element, principal in instances(rule, self.system):
@@ -133,23 +124,40 @@ class Derivation:
 def derive(system: System, rules: Iterable[Rule] | None = None) -> Derivation:
     """Every threat, question and silence. Same system and rules, same answer, in the same order.
 
+    While it runs, Python does not look for cycles of garbage: it makes hundreds of thousands of small records, none of
+    them in a cycle, and looking through them again and again would take a good part of the time.
+
     Args:
         rules: Left out: the catalogue, installed packs, and the rules that the description names.
     """
     rules = rules_for(system) if rules is None else tuple(rules)
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return _derived(system, rules)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _derived(system: System, rules: tuple[Rule, ...]) -> Derivation:
     threats: list[Threat] = []
     undecided: list[Undecided] = []
-    open_: dict[str, _Open] = {}
+    asked = Asked()
+    spot: _Spot | None = None
     for rule, scene, verdict in _open_instances(system, rules):
-        id = threat_id(rule.id, scene.names["c"], scene.names.get("p", ""))
+        element = scene.names["c"]
+        if spot is None or spot.rule is not rule or spot.element != element:
+            spot = _Spot(rule, element, scene)
+        id = threat_id(rule.id, element, scene.names.get("p", ""))
         if verdict.truth is YES:
-            threats.append(_threat(id, rule, scene, verdict))
+            threats.append(spot.threat(id, scene, verdict))
         else:
-            undecided.append(_undecided(id, rule, scene, verdict, open_))
+            undecided.append(_undecided(id, spot, scene, asked.add(id, spot.impact, rule, scene, verdict.used)))
     kept, hidden, dropped = _pruned(threats, {rule.id: rule for rule in rules})
     return Derivation(
         threats=tuple(sorted(kept, key=lambda t: (-t.impact, t.id))),
-        questions=_ranked(system, open_),
+        questions=asked.questions(system),
         undecided=tuple(sorted(undecided, key=lambda u: (-u.impact, u.id))),
         hidden=tuple(sorted(hidden, key=lambda h: h.threat)),
         dropped=tuple(sorted(dropped, key=lambda t: t.id)),
@@ -160,7 +168,7 @@ def derive(system: System, rules: Iterable[Rule] | None = None) -> Derivation:
 
 def _open_instances(system: System, rules: tuple[Rule, ...]) -> Iterator[tuple[Rule, Scene, Verdict]]:
     """The instances of the rules that are not silent, in order: what they all have in common is judged once."""
-    shared: dict[tuple[str, ...], Any] = {}
+    shared: dict[tuple[Any, ...], Any] = {}
     narrowing = Narrowing(system)
     elements: dict[tuple[str, ...], tuple[str, ...]] = {}
     for rule in rules:
@@ -183,7 +191,7 @@ def threat_id(rule: str, element: str, principal: str = "") -> str:
     return f"{rule}@{element}#{principal}" if principal else f"{rule}@{element}"
 
 
-def _scene(system: System, element: str, principal: str, shared: dict[tuple[str, ...], Any]) -> Scene:
+def _scene(system: System, element: str, principal: str, shared: dict[tuple[Any, ...], Any]) -> Scene:
     return Scene(system, {"c": element, "p": principal} if principal else {"c": element}, shared)
 
 
@@ -206,49 +214,71 @@ def _pruned(threats: list[Threat], rules: Mapping[str, Rule]) -> tuple[list[Thre
 
 
 def _inheriting(threat: Threat, other: Threat) -> Threat:
-    families = {test.partition(".")[0] for test in threat.tests}
-    more = [test for test in other.tests if test.partition(".")[0] in families]
-    return replace(threat, tests=tuple(dict.fromkeys((*threat.tests, *more))))
+    tests = _of_the_family(threat.tests, other.tests)
+    return threat if tests == threat.tests else replace(threat, tests=tests)
 
 
-@dataclass(slots=True)
-class _Open:
-    text: str
-    threats: dict[str, int]
+@functools.cache
+def _of_the_family(tests: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    families = {test.partition(".")[0] for test in tests}
+    more = [test for test in other if test.partition(".")[0] in families]
+    return tuple(dict.fromkeys((*tests, *more)))
 
 
-def _threat(id: str, rule: Rule, scene: Scene, verdict: Verdict) -> Threat:
-    system, element, principal = scene.system, scene.names["c"], scene.names.get("p", "")
-    impact, because = _impact(scene, rule)
-    if principal:
-        adversary = _adversary(scene, rule.cell["goal"])
-    else:
-        adversary = _outsider(rule, element)
-    return Threat(
-        id=id,
-        rule=rule.id,
-        title=rule.title,
-        element=element,
-        principal=principal,
-        target=scene.once(_tested_by, element),
-        explanation=fill(rule.explain, scene),
-        facts=tuple({str(used.fact): used.fact for used in verdict.used}.values()),
-        harm=rule.harm.text,
-        impact=impact,
-        impact_because=because,
-        adversary=adversary,
-        cell=dict(rule.cell),
-        stride=rule.stride,
-        maturity=rule.maturity,
-        mappings=rule.mappings,
-        tests=rule.tests,
-        checks=rule.checks,
-        mitigations=rule.mitigations,
-        advice=rule.advice,
-        claimed=_claimed(scene, rule),
-        prior=rule.prior,
-        place=system.place(element),
-    )
+class _Spot:
+    """A rule at a component: what its threats have in common, whoever the attacker is."""
+
+    def __init__(self, rule: Rule, element: str, scene: Scene) -> None:
+        self.rule, self.element = rule, element
+        self.impact, self.because = _impact(scene, rule)
+        self._shared: dict[str, Any] | None = None
+        self._used: tuple[Used, ...] = ()
+        self._facts: tuple[Fact, ...] = ()
+
+    def threat(self, id: str, scene: Scene, verdict: Verdict) -> Threat:
+        rule, principal = self.rule, scene.names.get("p", "")
+        if self._shared is None:
+            self._shared = self._in_common(scene)
+        return Threat(
+            id=id,
+            principal=principal,
+            explanation=fill(rule.explain, scene),
+            facts=self._rests_on(verdict.used),
+            adversary=_adversary(scene, rule.cell["goal"]) if principal else _outsider(rule, self.element),
+            **self._shared,
+        )
+
+    def _in_common(self, scene: Scene) -> dict[str, Any]:
+        rule = self.rule
+        return {
+            "rule": rule.id,
+            "title": rule.title,
+            "element": self.element,
+            "target": scene.once(_tested_by, self.element),
+            "harm": rule.harm.text,
+            "impact": self.impact,
+            "impact_because": self.because,
+            "cell": dict(rule.cell),
+            "stride": rule.stride,
+            "maturity": rule.maturity,
+            "mappings": rule.mappings,
+            "tests": rule.tests,
+            "checks": rule.checks,
+            "mitigations": rule.mitigations,
+            "advice": rule.advice,
+            "claimed": _claimed(scene, rule),
+            "prior": rule.prior,
+            "place": scene.system.place(self.element),
+        }
+
+    def _rests_on(self, used: tuple[Used, ...]) -> tuple[Fact, ...]:
+        """Each fact once; the same tuple as the last time where it is the same for the next attacker."""
+        if used is not self._used or not self._facts:
+            paths = {one.fact.path for one in used}
+            distinct = len(paths) == len(used)
+            facts = (one.fact for one in used) if distinct else {str(one.fact): one.fact for one in used}.values()
+            self._used, self._facts = used, tuple(facts)
+        return self._facts
 
 
 def _claimed(scene: Scene, rule: Rule) -> tuple[str, ...]:
@@ -263,43 +293,22 @@ def _standing(system: System, element: str) -> tuple[DeclaredControl, ...]:
     return tuple(c for c in active if c.on in near or end_of(system, c.on) in near)
 
 
-def _undecided(id: str, rule: Rule, scene: Scene, verdict: Verdict, open_: dict[str, _Open]) -> Undecided:
-    impact, _ = _impact(scene, rule)
-    for used in verdict.used:
-        entry = open_.get(used.fact.path)
-        if entry is None:
-            entry = open_[used.fact.path] = _Open(rule.question(used, scene), {})
-        entry.threats[id] = impact
+def _undecided(id: str, spot: _Spot, scene: Scene, questions: tuple[str, ...]) -> Undecided:
     return Undecided(
         id=id,
-        rule=rule.id,
-        title=rule.title,
-        element=scene.names["c"],
+        rule=spot.rule.id,
+        title=spot.rule.title,
+        element=spot.element,
         principal=scene.names.get("p", ""),
-        impact=impact,
-        questions=tuple(dict.fromkeys(used.fact.path for used in verdict.used)),
+        impact=spot.impact,
+        questions=questions,
     )
-
-
-def _ranked(system: System, open_: dict[str, _Open]) -> tuple[Question, ...]:
-    questions = [
-        Question(
-            path=path,
-            text=entry.text,
-            threats=tuple(sorted(entry.threats)),
-            impact=max(entry.threats.values()),
-            weight=sum(entry.threats.values()),
-            place=system.place(path.partition(": ")[0]),
-        )
-        for path, entry in open_.items()
-    ]
-    return tuple(sorted(questions, key=lambda q: (-q.weight, -q.impact, q.path)))
 
 
 def _tested_by(system: System, element: str) -> str:
     """The nearest component, from the element on, that is bound to something executable."""
     bound = {binding.component for binding in system.target}
-    return next((id for id in system.closure((element,)) if id in bound), "")
+    return next((id for id in system.closure((element,)) if id in bound), "") if bound else ""
 
 
 def _impact(scene: Scene, rule: Rule) -> tuple[int, str]:
@@ -325,13 +334,19 @@ def _worth(system: System, element: str, kind: str, harmed: str) -> tuple[int, s
 
 
 def _adversary(scene: Scene, goal: str) -> Adversary:
-    """`adversary_for`, made once for all rules."""
-    made = scene.once(adversary_for, scene.names["p"], scene.names["c"])
-    return made if made.goal == goal else replace(made, goal=goal)
+    """`adversary_for`, made once for all rules with the same goal."""
+    who, on = scene.names["p"], scene.names["c"]
+    known = scene.shared.get(("adversary", who, on, goal))
+    if known is None:
+        made = scene.once(adversary_for, who, on)
+        known = made if made.goal == goal else replace(made, goal=goal)
+        scene.shared["adversary", who, on, goal] = known
+    found: Adversary = known
+    return found
 
 
 def _outsider(rule: Rule, element: str) -> Adversary:
     """Those whom no description lists: who supplies the artifact, and who happens upon the endpoint."""
     may = Need.ARTIFACT if rule.adversary == "supplier" else Need.SUBMIT | Need.LABEL
-    because = "whoever can put a model file in its place" if rule.adversary == "supplier" else "whoever finds the endpoint"
+    because = "whoever supplies what it is made of" if rule.adversary == "supplier" else "whoever gets to it from outside"
     return Adversary(name=f"{rule.adversary}@{element}", may=may, goal=rule.cell["goal"], derived_from=(because,))

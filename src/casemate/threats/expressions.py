@@ -15,11 +15,17 @@
 An expression is checked when it is read (`reader`: operators, names, paths against the types, values against the
 choices), so that evaluating it cannot fail: there is no arithmetic, no recursion and no loop but over the finite sets
 of a system. Nothing can test for `unknown`: a rule that could would decide on ignorance instead of asking.
+
+Of a set with many unknown elements (the flows on a long way in, the assets of a kind) the first `MOST_ASKED` are asked
+about, the nearest ones where the set is one of places: once they are answered, the next ones are. All are looked at
+before that: one yes settles an `exists`, wherever it stands.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Protocol
 
 from casemate.core.entities import NO, UNKNOWN, YES, Component, DeclaredControl, Fact, Flow, Principal, Truth
@@ -44,6 +50,9 @@ AMONG = {
 }
 
 
+MOST_ASKED = 12  # of one set at once; a dozen answers can be given in one sitting, five thousand cannot
+
+
 class BadRule(BadSystem):
     """A rule that cannot be read. Fatal: a rule that is skipped would be a threat silently passed."""
 
@@ -54,19 +63,46 @@ class Expression(Protocol):
     def judge(self, scene: Scene) -> Verdict: ...
 
 
+def joined(truth: Truth, verdicts: Sequence[Verdict]) -> Verdict:
+    """Verdicts that agree as one, with what all of them rest on. One alone is returned as it is, so that instances which
+    wait for the same facts share them."""
+    if len(verdicts) == 1:
+        return verdicts[0]
+    return Verdict(truth, tuple(used for verdict in verdicts for used in verdict.used))
+
+
+def any_of(verdicts: Iterable[Verdict], most: int | None = None) -> Verdict:
+    """Yes as soon as one is; otherwise unknown if one is, resting on the first `most` of those; otherwise no."""
+    found: dict[Truth, list[Verdict]] = {NO: [], UNKNOWN: []}
+    for verdict in verdicts:
+        if verdict.truth is YES:
+            return verdict
+        found[verdict.truth].append(verdict)
+    return joined(UNKNOWN, found[UNKNOWN][:most]) if found[UNKNOWN] else joined(NO, found[NO])
+
+
+@functools.cache
+def words_in(part: Any) -> frozenset[str]:
+    """Every word of an expression that could be a variable: rather one too many than one too few."""
+    if isinstance(part, str):
+        return frozenset((part,))
+    inside = part if isinstance(part, tuple) else [getattr(part, f.name) for f in fields(part)] if is_dataclass(part) else ()
+    return frozenset().union(*map(words_in, inside))
+
+
 @dataclass(frozen=True, slots=True)
 class All:
     parts: tuple[Expression, ...]
 
     def judge(self, scene: Scene) -> Verdict:
         """No as soon as one part is no; otherwise every unknown part is worth asking about."""
-        used: dict[Truth, list[Used]] = {YES: [], UNKNOWN: []}
+        found: dict[Truth, list[Verdict]] = {YES: [], UNKNOWN: []}
         for part in self.parts:
             verdict = part.judge(scene)
             if verdict.truth is NO:
                 return verdict
-            used[verdict.truth] += verdict.used
-        return Verdict(UNKNOWN, tuple(used[UNKNOWN])) if used[UNKNOWN] else Verdict(YES, tuple(used[YES]))
+            found[verdict.truth].append(verdict)
+        return joined(UNKNOWN, found[UNKNOWN]) if found[UNKNOWN] else joined(YES, found[YES])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +119,7 @@ class InOrder:
                 return verdict
             verdicts.append(verdict)
         first = next((verdict for verdict in verdicts if verdict.truth is UNKNOWN), None)
-        return first or Verdict(YES, tuple(used for verdict in verdicts for used in verdict.used))
+        return first or joined(YES, verdicts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +136,7 @@ class Either:
     parts: tuple[Expression, ...]
 
     def judge(self, scene: Scene) -> Verdict:
-        used: dict[Truth, list[Used]] = {NO: [], UNKNOWN: []}
-        for part in self.parts:
-            verdict = part.judge(scene)
-            if verdict.truth is YES:
-                return verdict
-            used[verdict.truth] += verdict.used
-        return Verdict(UNKNOWN, tuple(used[UNKNOWN])) if used[UNKNOWN] else Verdict(NO, tuple(used[NO]))
+        return any_of(part.judge(scene) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +151,18 @@ class Exists:
         found = scene.among(self.among, of)
         if not found:
             return Verdict(NO, (Used(Fact(f"{self.among} of {of}", "none")),))
-        used: dict[Truth, list[Used]] = {NO: [], UNKNOWN: []}
+        return any_of(self._judged(scene, found), MOST_ASKED)
+
+    def _judged(self, scene: Scene, found: tuple[str, ...]) -> Iterator[Verdict]:
+        """The verdict on each element. A condition that speaks of nothing else is judged once, for every scene."""
+        if words_in(self.where) & scene.names.keys():
+            yield from (self.where.judge(scene.bind(self.name, id)) for id in found)
+            return
+        known: dict[str, Verdict] = scene.shared.setdefault(("where", self.name, self.where), {})
         for id in found:
-            verdict = self.where.judge(scene.bind(self.name, id))
-            if verdict.truth is YES:
-                return verdict
-            used[verdict.truth] += verdict.used
-        return Verdict(UNKNOWN, tuple(used[UNKNOWN])) if used[UNKNOWN] else Verdict(NO, tuple(used[NO]))
+            if id not in known:
+                known[id] = self.where.judge(scene.bind(self.name, id))
+            yield known[id]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +255,7 @@ class Stake:
             else:
                 met = fact.value >= self.least if self.value else fact.value is self.wanted
                 verdicts.append(Verdict(Truth.of(met), (Used(fact),)))
-        return Either(tuple(map(Settled, verdicts))).judge(scene)
+        return any_of(verdicts, MOST_ASKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,4 +318,4 @@ class Carries:
             return Verdict(NO, (Used(Fact(f"{flow.id}.data", "none")),))
         facts = [scene.system.fact(f"{asset}.personal") for asset in flow.data]
         verdicts = [Verdict(fact.value, (Used(fact, ask="data.personal"),)) for fact in facts]
-        return Either(tuple(map(Settled, verdicts))).judge(scene)
+        return any_of(verdicts)

@@ -10,14 +10,26 @@ here is left as it is and taken to be possible for everybody: it is slow, but ne
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from casemate.core.entities import NO, Access, Flow
 from casemate.core.reach import bits
 from casemate.core.surface import LEVELS, SEES, SENDS, WRITES, end_of, kept
 from casemate.core.system import System
-from casemate.threats.expressions import All, Either, Exists, Expression, Holds, InOrder, Reaches, Sees, Settled
+from casemate.threats.expressions import (
+    MOST_ASKED,
+    All,
+    Either,
+    Exists,
+    Expression,
+    Holds,
+    InOrder,
+    Reaches,
+    Sees,
+    Settled,
+    any_of,
+    words_in,
+)
 from casemate.threats.scene import Scene, Verdict
 
 _KNOWN = ("submits", "contributes", "here", "artifact", "training")
@@ -37,8 +49,8 @@ class _Among:
 
     def judge(self, scene: Scene) -> Verdict:
         bit = self.bit[scene.names["p"]]
-        open_ = [Settled(where.judge(scene.bind(self.name, id))) for mask, id, where in self.left if mask & bit]
-        return Either(tuple(open_)).judge(scene) if open_ else _SILENT
+        open_ = [(id, where) for mask, id, where in self.left if mask & bit]
+        return any_of((where.judge(scene.bind(self.name, id)) for id, where in open_), MOST_ASKED) if open_ else _SILENT
 
 
 class Narrowing:
@@ -107,9 +119,8 @@ class Narrowing:
         return self._alone[id(part)]
 
     def _names_in(self, part: Expression) -> frozenset[str]:
-        """Every word of an expression that could be a variable: rather one too many than one too few."""
         if id(part) not in self._names:
-            self._names[id(part)] = frozenset(_words(part))
+            self._names[id(part)] = words_in(part)
         return self._names[id(part)]
 
     # By place: who is granted something there, or upstream, or downstream
@@ -195,14 +206,3 @@ def _union(masks: Iterable[int]) -> int:
 
 def _speaks(row: Access, capabilities: Collection[str]) -> bool:
     return any(can in capabilities for can in (*row.can, *row.unsure))
-
-
-def _words(value: Any) -> Iterable[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from _words(item)
-    elif is_dataclass(value):
-        for f in fields(value):
-            yield from _words(getattr(value, f.name))

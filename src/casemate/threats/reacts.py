@@ -45,7 +45,7 @@ class Reacts:
     _elements: dict[str, frozenset[str]] = field(default_factory=dict)
     _open: dict[Key, bool] = field(default_factory=dict)
     _near: dict[Gain, frozenset[str]] = field(default_factory=dict)
-    _shared: dict[tuple[str, ...], Any] = field(default_factory=dict)
+    _shared: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for rule in self.rules.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import typing
 from collections.abc import Mapping
@@ -286,12 +287,16 @@ def node_of(text: str, beside: Node) -> Node:
 
 def fill(template: str, scene: Scene) -> str:
     """The template with its names and facts put in."""
+    return "".join(part if at % 2 == 0 else _put(part, scene) for at, part in enumerate(_pieces(template)))
 
-    def put(match: re.Match[str]) -> str:
-        name, _, path = match[1].partition(".")
-        root = "system" if name == "system" else scene.names[name]
-        if not path:
-            return root
-        return scene.value(f"{root}.{path}").shown
 
-    return re.sub(r"\{([^}]*)\}", put, template)
+@functools.cache
+def _pieces(template: str) -> tuple[str, ...]:
+    """Words, what stands in braces, words, and so on."""
+    return tuple(re.split(r"\{([^}]*)\}", template))
+
+
+def _put(dotted: str, scene: Scene) -> str:
+    name, _, path = dotted.partition(".")
+    root = "system" if name == "system" else scene.names[name]
+    return scene.value(f"{root}.{path}").shown if path else root

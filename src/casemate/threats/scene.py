@@ -56,7 +56,7 @@ class Scene:
 
     system: System
     names: Mapping[str, str]
-    shared: dict[tuple[str, ...], Any] = field(default_factory=dict)
+    shared: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
     def bind(self, name: str, id: str) -> Scene:
         return Scene(self.system, {**self.names, name: id}, self.shared)
@@ -122,13 +122,13 @@ def _among(system: System, family: str, of: str) -> tuple[str, ...]:
     if family == "controls":
         return tuple(c.id for c in system.controls if c.on == of and c.id and c.state != "retired")
     if family in ("flows_in", "flows_out"):
-        return tuple(flow.id for _, flow in _flows(system, family).get(of, ()))
+        return tuple(flow.id for flow in _flows(system, family).get(of, ()))
     if family == "inputs":
         return tuple(id for id in _before(system, of) if isinstance(system.element(id), Component))
     if family == "way_in":
-        before, inward = set(_before(system, of)), _flows(system, "flows_in")
-        passed = sorted((at, f.id) for to in before for at, f in inward.get(to, ()) if f.from_ in before)
-        return tuple(id for _, id in passed)
+        nearest, inward = _before(system, of), _flows(system, "flows_in")
+        before = set(nearest)
+        return tuple(f.id for to in nearest for f in inward.get(to, ()) if f.from_ in before)
     if family == "guards":
         near = {*_before(system, of), *_among(system, "way_in", of)}
         return tuple(c.id for c in system.controls if c.on in near and c.id and c.state != "retired")
@@ -145,14 +145,14 @@ def _before(system: System, component: str) -> tuple[str, ...]:
     return tuple(id for id in found if id == component or getattr(system.element(id), "kind", "") not in _NO_INPUTS)
 
 
-def _flows(system: System, family: str) -> dict[str, list[tuple[int, Flow]]]:
-    """The flows into, or out of, each element, with their position in the description."""
+def _flows(system: System, family: str) -> dict[str, list[Flow]]:
+    """The flows into, or out of, each element, in the order of the description."""
     if family not in system._found:
-        by_end: dict[str, list[tuple[int, Flow]]] = {}
-        for position, flow in enumerate(system.flows):
-            by_end.setdefault(flow.to if family == "flows_in" else flow.from_, []).append((position, flow))
+        by_end: dict[str, list[Flow]] = {}
+        for flow in system.flows:
+            by_end.setdefault(flow.to if family == "flows_in" else flow.from_, []).append(flow)
         system._found[family] = by_end
-    found: dict[str, list[tuple[int, Flow]]] = system._found[family]
+    found: dict[str, list[Flow]] = system._found[family]
     return found
 
 

@@ -1,7 +1,8 @@
 """The JSON Schema of a description, generated from the records, so that editors complete what the reader accepts.
 
 It checks one file. Dangling ids and missing parts show only when the overlays are merged, so nothing is required
-here that an overlay may leave out. `python -m casemate.threats.schema` writes the shipped copy.
+here that an overlay may leave out. `python -m casemate.threats.schema` writes the shipped copy
+and prints the reference page.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import functools
 import inspect
 import json
 import re
+import sys
 import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -95,7 +97,7 @@ def _record(kind: type, defs: dict[str, Any]) -> dict[str, Any]:
         properties = {}
         for f in fields(kind):
             found = {"type": ["number", "null"]} if f.metadata.get("signed") else _of(hints(kind)[f.name], defs)
-            said = _said(kind, f.name, field_key(f))
+            said = _said(kind, f.name, field_key(f)) or _names(f.metadata.get("refs", ()))
             properties[field_key(f)] = {"description": said, **found} if said else found
         if "id" in properties or name in ("Access", "Binding"):
             properties["remove"] = {"enum": [True, "yes"], "description": "in an overlay: take this out"}
@@ -119,10 +121,60 @@ def _said(kind: type, name: str, key: str) -> str:
     return _comments(kind).get(name, question)
 
 
+def _names(kinds: tuple[str, ...]) -> str:
+    return f"ids of {' or '.join(kinds)}" if kinds else ""
+
+
 def text() -> str:
     """The shipped file, byte for byte."""
     return json.dumps(schema(), indent=1) + "\n"
 
 
+def page() -> str:
+    """The reference page of all keys, as Markdown."""
+    known = schema()
+    lines = [_PAGE]
+    lines += ["## system", "", *_rows(known["properties"]["system"]["properties"])]
+    for name, record in known["$defs"].items():
+        lines += ["", f"## {name}", "", *_rows(record["properties"])]
+    return "\n".join(lines) + "\n"
+
+
+_PAGE = """# Every key of a description
+
+Generated from the types by `python -m casemate.threats.schema`; do not edit. What they mean together is in
+[the description language](description.md). Anything may be left out: then it is unknown. A single value, or a list of words, may
+be written `{value: .., source: asserted | imported | measured}`.
+"""
+
+
+def _rows(properties: Mapping[str, Any]) -> list[str]:
+    rows = ["| key | values | meaning |", "|---|---|---|"]
+    return rows + [
+        f"| `{key}` | {_values(part)} | {part.get('description', '').replace('|', '/')} |"
+        for key, part in properties.items()
+        if key != "remove"
+    ]
+
+
+def _values(part: Mapping[str, Any]) -> str:
+    """The values of a field in words."""
+    if "anyOf" in part:
+        single = [p for p in part["anyOf"] if p.get("type") not in ("null", "object") and "const" not in p]
+        return " or ".join(dict.fromkeys(word for word in map(_values, single) if word))
+    if "$ref" in part:
+        name = part["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "enum" in part:
+        words = [str(word) for word in part["enum"] if not isinstance(word, bool) and word != "unknown"]
+        return ", ".join(f"`{word}`" for word in words)
+    if part.get("type") == "array":
+        return f"list of {_values(part['items'])}"
+    kind = part.get("type")
+    return {"integer": "whole number", "number": "number", "object": "mapping"}.get(kind, "text") if isinstance(kind, str) else (
+        "text" if kind and "string" in kind else "number")  # fmt: skip
+
+
 if __name__ == "__main__":
     SHIPPED.write_text(text(), encoding="utf-8")
+    sys.stdout.write(page())
