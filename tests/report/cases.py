@@ -294,6 +294,20 @@ def derived_only(name: str = "cheques", **changes: Any) -> Assessment:
     return assessment(name, **{"findings": found, "untested": (), "hardening": (), "clean": {}, "budget": "none", **changes})
 
 
+def hostile_alone(text: str) -> Assessment:
+    """Nothing measured, and every new free text the same attack."""
+    bad = finding(
+        text, text, risk=prior(impact_because=text, currency=text, changes=text), severity="high", harm=text, claimed=(text,),
+        tests=(text,), checks=(text,), advice=({"do": text, "effect": text, "reference": text},), mappings={},
+        disposed=disposed("violated", reason=text, owner=text, approved_by=text, ticket=text, place=(text, 1), why=text),
+    )  # fmt: skip
+    chain = replace(CHAIN, steps=(text, text), gains=(text, ""), attacker=text, title=text, currency=text)
+    return derived_only(
+        findings=(bad,), chains=(chain,), warnings=(text,), hidden=(Hidden(threat=text, title=text, by=text, because=text),),
+        questions=({"field": text, "text": text, "threats": [text]},),
+    )  # fmt: skip
+
+
 def large(components: int = 40) -> System:
     """A wide system: four zones, forty components, circles included."""
     rng = np.random.default_rng(3)

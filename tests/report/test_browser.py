@@ -32,12 +32,13 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     kinds = {
         "overlays": cases.overlays(),
         "hostile": (cases.hostile(),),
+        "derived": (cases.derived_only(), cases.hostile_alone(" ".join(cases.HOSTILE))),
         "large": (cases.assessment("large", system=cases.large()),),
     }
     return {name: write(held, folder / name, ("html",), show_personal=True)["html"] for name, held in kinds.items()}
 
 
-@pytest.mark.parametrize("name", ["overlays", "hostile", "large"])
+@pytest.mark.parametrize("name", ["overlays", "hostile", "derived", "large"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_it_opens_without_errors_requests_or_sideways_scrolling(
     browser: Any, reports: dict[str, Path], name: str, width: int

@@ -18,7 +18,7 @@ from casemate.core.risk import Risk
 from casemate.report import as_json, costs, html, markdown, terminal, threat_list
 from casemate.report.coverage import Coverage, Framework, Row, coverage, uncovered
 from casemate.report.view import Limits, view
-from casemate.report.weighed import amount, claims, price, weight
+from casemate.report.weighed import amount, chain_price, claims, price, weight
 from casemate.report.words import check_words
 from casemate.runs.derived import derived
 
@@ -86,6 +86,15 @@ def test_an_assumed_bar_is_hatched_from_low_to_high_and_a_measured_one_is_solid(
     assert bar_of(paid) == pytest.approx((6, 6 + 240 * 3 / 7), abs=0.15)
     asked = costs.bar(cases.finding("EV-02@r#c", "T", cases.made(), cost=Cost(1000.0)))
     assert bar_of(asked) == pytest.approx((6, 6 + 240 * 3 / 6), abs=0.15) and "queries" in asked
+
+
+def test_a_chain_is_assumed_as_soon_as_one_step_is() -> None:
+    assert chain_price(cases.CHAIN) == "assumed, 70 to 40,000 EUR"
+    assert costs.HATCH in costs.chain_bar(cases.CHAIN, "x")
+    known = replace(cases.CHAIN, basis="measured", low=12.0, high=12.0, currency="CHF")
+    assert chain_price(known) == "measured, 12 CHF"
+    assert costs.HATCH not in costs.chain_bar(known, "x")
+    assert chain_price(replace(cases.CHAIN, low=None)) == "cost not known in money"
 
 
 def test_no_bar_where_no_cost_is_known() -> None:
@@ -157,6 +166,12 @@ def test_the_question_and_three_tests_are_never_crowded_out() -> None:
     one = view(cases.assessment(findings=(*broken, *bare)), "s")
     assert [d.verb for d in one.decisions] == ["fix"] * 6 + ["test next"] * 3 + ["answer"]
     assert one.undecided == 20 + 9 + 1 - 10
+
+
+def test_json_has_every_decision() -> None:
+    broken = tuple(cases.finding(f"EV-{i:02}@reader#customer", "T", cases.made()) for i in range(20))
+    data = json.loads(as_json.render([cases.assessment(findings=broken)]))["assessments"][0]
+    assert len(data["decisions"]) == 21 and re.fullmatch(r"E[0-9a-f]{10}", data["decisions"][0]["evidence"])
 
 
 # The page
@@ -260,7 +275,7 @@ def test_a_control_is_claimed_until_it_was_attacked() -> None:
 
 @pytest.mark.parametrize("render", [html.render, markdown.render, as_json.render])
 def test_hostile_text_stays_text_in_every_new_place(render: object) -> None:
-    for one in (cases.hostile(), *(hostile_alone(text) for text in cases.HOSTILE)):
+    for one in (cases.hostile(), *(cases.hostile_alone(text) for text in cases.HOSTILE)):
         text = render([one], show_personal=True)  # type: ignore[operator]
         assert not CONTROL.search(text)
         if render is html.render:
@@ -272,22 +287,8 @@ def test_hostile_text_stays_text_in_every_new_place(render: object) -> None:
             assert "<script" not in text and "<img" not in text and "](javascript" not in text
 
 
-def hostile_alone(text: str) -> object:
-    """Nothing measured, and every new free text the same attack."""
-    bad = cases.finding(
-        text, text, risk=cases.prior(impact_because=text, currency=text, changes=text), severity="high", harm=text, claimed=(text,),
-        tests=(text,), checks=(text,), advice=({"do": text, "effect": text, "reference": text},), mappings={},
-        disposed=cases.disposed("violated", reason=text, owner=text, approved_by=text, ticket=text, place=(text, 1), why=text),
-    )  # fmt: skip
-    chain = replace(cases.CHAIN, steps=(text, text), gains=(text, ""), attacker=text, title=text, currency=text)
-    return cases.derived_only(
-        findings=(bad,), chains=(chain,), warnings=(text,), hidden=(Hidden(threat=text, title=text, by=text, because=text),),
-        questions=({"field": text, "text": text, "threats": [text]},),
-    )  # fmt: skip
-
-
 def test_a_terminal_is_never_steered_by_the_list() -> None:
-    for one in (cases.hostile(), *(hostile_alone(text) for text in cases.HOSTILE)):
+    for one in (cases.hostile(), *(cases.hostile_alone(text) for text in cases.HOSTILE)):
         for everything in (False, True):
             assert not CONTROL.search(threat_list.render(one, everything=everything))  # type: ignore[arg-type]
         assert not CONTROL.search(printed(terminal.details(one)))  # type: ignore[arg-type]
@@ -346,6 +347,8 @@ def test_json_holds_all_of_it_as_data() -> None:
     assert second["disposed"]["why"] == "a break costs 80 queries"
     assert first["advice"][0]["reference"].startswith("AML.M0013")
     assert data["chains"][0]["steps"] == list(cases.CHAIN.steps) and data["hidden"][0]["because"] == "scores are cheaper"
+    assert [d["verb"] for d in data["decisions"]] == ["decide again", "answer"]
+    assert data["decisions"][0]["threats"] == ["PR-02@reader#customer"]
     assert data["warnings"] == ["rule X-01 has no technique"]
     cell = next(row for row in data["coverage"]["cells"] if row["name"] == "inference, integrity, black box")
     assert (cell["derived"], cell["tested"]) == (1, 0)

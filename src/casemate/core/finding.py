@@ -6,6 +6,7 @@ nobody tested it (`Finding.risk` says which). There is never one sum over the sy
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -156,6 +157,7 @@ class Assessment:
         hardening: Rows of `casemate harden`, where it was run: before and after for each control.
         chains: Paths through several threats, the cheapest for each attacker and end.
         hidden: Threats that others make pointless.
+        judged_on: The day on which dispositions were applied, where they were.
         warnings: Dispositions that fit nothing, rules without a technique, and the like, one sentence each.
     """
 
@@ -175,6 +177,7 @@ class Assessment:
     chains: tuple[Chain, ...] = ()
     hidden: tuple[Hidden, ...] = ()
     warnings: tuple[str, ...] = ()
+    judged_on: datetime.date | None = None
     samples: dict[str, dict[str, Any]] = field(default_factory=dict)  # by threat id: before/after/row/truth/label_after arrays
     personal: bool = False
     seconds: float = 0.0

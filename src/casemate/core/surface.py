@@ -170,9 +170,13 @@ def taught_by(system: System, component: str) -> tuple[str, ...]:
 
 def can_contribute(system: System, principal: str, component: str) -> Grant:
     """Whether what the principal writes becomes training data of the component."""
-    places = training_inputs(system, component)
-    grant = holds(system, principal, WRITES, places)
-    return grant if grant.truth is not NO else _unstated(system, principal, places, "inject_data")
+    key = ("contributes", principal, component)
+    if key not in system._found:
+        places = training_inputs(system, component)
+        grant = holds(system, principal, WRITES, places)
+        system._found[key] = grant if grant.truth is not NO else _unstated(system, principal, places, "inject_data")
+    found: Grant = system._found[key]
+    return found
 
 
 def can_submit(system: System, principal: str, component: str) -> Grant:
@@ -181,6 +185,14 @@ def can_submit(system: System, principal: str, component: str) -> Grant:
     What enters only through a trainer is a training record, not an input. Where a component trains itself,
     `inject_data` on it is read as a contribution.
     """
+    key = ("submits", principal, component)
+    if key not in system._found:
+        system._found[key] = _submits(system, principal, component)
+    found: Grant = system._found[key]
+    return found
+
+
+def _submits(system: System, principal: str, component: str) -> Grant:
     places = system.around((component,), back=True, past_trainers=False)
     direct = holds(system, principal, _ASKS, places)
     element = system.element(component)
@@ -208,25 +220,47 @@ def effective_output(system: System, principal: str, component: str) -> Seen:
     Every component on the way may declare a poorer `model.output`; the poorest on a route counts, and of several
     routes the richest.
     """
+    key = ("seen", principal, component)
+    if key not in system._found:
+        system._found[key] = _seen(system, principal, component)
+    found: Seen = system._found[key]
+    return found
+
+
+def _seen(system: System, principal: str, component: str) -> Seen:
     shown = _widest(system, component)
     level, unsure, because, capped = 0, 0, [], ""
-    for row in rows_of(system, principal):
-        element = system.element(row.on)
-        at = element.from_ if isinstance(element, Flow) else row.on
+    for at, claims in _looks(system, principal):
         if at not in shown:
             continue
         cap, by = shown[at]
-        for can in (*row.can, *row.unsure):
-            if can not in SEES:
-                continue
-            claimed = LEVELS.index(SEES[can])
+        for claimed, held, row in claims:
             seen = min(claimed, cap)
             unsure = max(unsure, seen)
-            if can in row.can:
-                because.append(f"{row.id}: {can}")
+            if held:
+                because.append(row)
                 capped = by if claimed > cap else capped
                 level = max(level, seen)
     return Seen(LEVELS[level], LEVELS[unsure], tuple(because), capped)
+
+
+_Claim: TypeAlias = tuple[int, bool, str]
+
+
+def _looks(system: System, principal: str) -> list[tuple[str, list[_Claim]]]:
+    """Where the rows of a principal let it look, with what each claims to see there (by `LEVELS`), whether that is sure,
+    and the row and capability as text."""
+    key = ("looks", principal)
+    if key not in system._found:
+        looks: list[tuple[str, list[_Claim]]] = []
+        for row in rows_of(system, principal):
+            element = system.element(row.on)
+            cans = [can for can in (*row.can, *row.unsure) if can in SEES]
+            claims = [(LEVELS.index(SEES[can]), can in row.can, f"{row.id}: {can}") for can in cans]
+            looks += [(element.from_ if isinstance(element, Flow) else row.on, claims)] if claims else []
+        system._found[key] = looks
+    found: list[tuple[str, list[_Claim]]] = system._found[key]
+    return found
 
 
 def _widest(system: System, component: str) -> dict[str, tuple[int, str]]:
@@ -234,6 +268,7 @@ def _widest(system: System, component: str) -> dict[str, tuple[int, str]]:
     key = ("widest", component)
     if key not in system._found:
         caps, watched = _caps(system), _watched(system)
+        onward: dict[str, list[str]] = system._found["onward"]
         best: dict[str, tuple[int, str]] = {}
         queue = [(component, len(LEVELS) - 1, "")]
         for at, level, by in queue:  # grows while it is walked; a place returns only when it got richer
@@ -242,8 +277,10 @@ def _widest(system: System, component: str) -> dict[str, tuple[int, str]]:
                 level, by = cap, at
             if at not in best or best[at][0] < level:
                 best[at] = (level, by)
-                queue += [(after, level, by) for after in _onward(system, at)]
-        system._found[key] = {at: best[at] for at in best if at in watched}
+                for after in onward.get(at, ()):
+                    if after not in best or best[after][0] < level:
+                        queue.append((after, level, by))
+        system._found[key] = {at: best[at] for at in best.keys() & watched}
     found: dict[str, tuple[int, str]] = system._found[key]
     return found
 
@@ -283,11 +320,15 @@ def kept(system: System) -> Places:
 
 def documented(system: System, component: str) -> Truth:
     """Whether an outsider can read how the component is trained."""
-    answer = NO
-    for teacher in trainers(system, component):
-        training = system.component(teacher).training
-        answer |= training.documented if training else UNKNOWN
-    return answer if trainers(system, component) else UNKNOWN
+    key = ("documented", component)
+    if key not in system._found:
+        answer = NO
+        for teacher in trainers(system, component):
+            training = system.component(teacher).training
+            answer |= training.documented if training else UNKNOWN
+        system._found[key] = answer if trainers(system, component) else UNKNOWN
+    found: Truth = system._found[key]
+    return found
 
 
 def knowledge(system: System, principal: str, component: str) -> tuple[str, ...]:

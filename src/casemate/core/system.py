@@ -137,7 +137,8 @@ class System:
             onward.setdefault(flow.from_, []).append(flow.to)
             back.setdefault(flow.to, []).append(flow.from_)
         index = {id: bit for bit, id in enumerate(ids)}
-        self._found.update(named=named, onward=onward, back=back, ids=ids, index=index)
+        trainers = frozenset(c.id for c in self.components if c.trains)
+        self._found.update(named=named, onward=onward, back=back, ids=ids, index=index, trainers=trainers)
 
     def element(self, id: str) -> Any:
         """The zone, principal, asset, component, flow or control with this id."""
@@ -211,14 +212,14 @@ class System:
         key = ("closure", start, back, past_trainers)
         if key not in self._found:
             edges: dict[str, list[str]] = self._found["back" if back else "onward"]
-            seen = dict.fromkeys(start)
-            queue = list(seen)
+            closed = set(start) if past_trainers else set(self._found["trainers"]).union(start)
+            queue = list(dict.fromkeys(start))
             for at in queue:  # grows while it is walked
                 for after in edges.get(at, ()):
-                    if after not in seen and (past_trainers or not _trains(self, after)):
-                        seen[after] = None
+                    if after not in closed:
+                        closed.add(after)
                         queue.append(after)
-            self._found[key] = tuple(seen)
+            self._found[key] = tuple(queue)
         found: tuple[str, ...] = self._found[key]
         return found
 
@@ -248,9 +249,9 @@ class System:
         key = ("steps", back, past_trainers)
         if key not in self._found:
             edges: dict[str, list[str]] = self._found["back" if back else "onward"]
-            ids, index = self._found["ids"], self._found["index"]
+            ids, index, trainers = self._found["ids"], self._found["index"], self._found["trainers"]
             self._found[key] = [
-                [index[after] for after in dict.fromkeys(edges.get(id, ())) if past_trainers or not _trains(self, after)]
+                [index[after] for after in dict.fromkeys(edges.get(id, ())) if past_trainers or after not in trainers]
                 for id in ids
             ]
         return spread(self._found[key], own)
@@ -268,11 +269,6 @@ def _steps(kind: type, path: str) -> tuple[tuple[tuple[str, bool], ...], str]:
         steps.append((name, hints(at)[name] is Truth))
         at = inner
     return tuple(steps), ""
-
-
-def _trains(system: System, id: str) -> bool:
-    element = system._found["named"][id]
-    return isinstance(element, Component) and element.trains
 
 
 def _changed(record: Any, keys: list[str], value: Any) -> Any:

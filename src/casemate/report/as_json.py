@@ -8,13 +8,14 @@ from typing import Any
 
 from ..core.evidence import Evidence, plain
 from ..core.finding import Assessment
-from .coverage import coverage
 from .hardening import hardening
 from .personal import hidden, redact_rows
+from .view import Decision, Limits, view
 from .weighed import is_assumed, price
 from .words import evidence_id, sentence, tally
 
 FORMAT = "casemate.report/1"
+_ALL = Limits(samples=0, sampled=0, decisions=1_000_000)
 
 
 def render(assessments: Sequence[Assessment], *, show_personal: bool = False) -> str:
@@ -35,8 +36,15 @@ def _assessment(assessment: Assessment, hide: bool) -> dict[str, Any]:
     # The rows of the hardening table as given may hold records; the table is there too, as it is printed.
     head, rows = hardening(assessment.hardening)
     table = [dict(zip(head, row, strict=True)) for row in rows]
-    more = {"counts": tally(assessment.findings), "redacted": hide, "hardening_table": table}
-    return {**data, "findings": findings, **more, "coverage": plain(coverage([assessment]))}
+    more: dict[str, Any] = {"counts": tally(assessment.findings), "redacted": hide, "hardening_table": table}
+    told = view(assessment, "s1", limits=_ALL)
+    more |= {"coverage": plain(told.coverage), "decisions": [_decision(d) for d in told.decisions]}
+    return {**data, "findings": findings, **more}
+
+
+def _decision(one: Decision) -> dict[str, Any]:
+    data = {name: plain(getattr(one, name)) for name in ("verb", "what", "threats", "severity", "assumed", "cost", "next")}
+    return {**data, "evidence": one.id}
 
 
 def _evidence(evidence: Evidence, id: str, hide: bool) -> dict[str, Any]:

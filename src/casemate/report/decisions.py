@@ -34,9 +34,12 @@ class Decision:
     cost: str
     next: str
     id: str
+    threats: tuple[str, ...]
 
 
-def decisions(shown: Sequence[Shown], assessment: Assessment) -> tuple[tuple[Decision, ...], int]:
+def decisions(
+    shown: Sequence[Shown], assessment: Assessment, most: int = DECISIONS
+) -> tuple[tuple[Decision, ...], int]:
     """Urgent first, then what to test, the question most threats wait for, and what could be accepted; and how many more."""
     by_verb: dict[str, list[Decision]] = {}
     for group in _groups(shown):
@@ -45,9 +48,9 @@ def decisions(shown: Sequence[Shown], assessment: Assessment) -> tuple[tuple[Dec
     urgent = [line for verb in _URGENT for line in by_verb.get(verb, [])]
     tests, asks = by_verb.get("test next", []), _asks(assessment)
     late = [*by_verb.get("decide", []), *by_verb.get("accept candidate", [])]
-    rows = urgent[: DECISIONS - len(asks) - min(_KEPT, len(tests))]
-    rows += tests[: DECISIONS - len(asks) - len(rows)]
-    rows = [*rows, *asks, *late][:DECISIONS]
+    rows = urgent[: most - len(asks) - min(_KEPT, len(tests))]
+    rows += tests[: most - len(asks) - len(rows)]
+    rows = [*rows, *asks, *late][:most]
     return tuple(rows), len(urgent) + len(tests) + len(asks) + len(late) - len(rows)
 
 
@@ -71,7 +74,7 @@ def _line(group: Sequence[Shown], assessment: Assessment) -> Decision:
     return Decision(
         verb=verb, tone=one.tone, anchor=one.anchor, severity=f.severity, assumed=is_assumed(f), cost=brief(f), next=advice,
         what=f"{clean(f.title)} at {clean(f.element)}" + (f" by {who}" if who else ""),
-        id=one.measured[0].id if one.measured else "",
+        id=one.measured[0].id if one.measured else "", threats=tuple(clean(s.finding.threat) for s in group),
     )  # fmt: skip
 
 
@@ -121,7 +124,8 @@ def _asks(assessment: Assessment) -> list[Decision]:
     text = clean(asked.get("text") or asked.get("field", ""))
     return [
         Decision(
-            verb="answer", tone="question", anchor="", what=text, severity="none", assumed=False, cost="", id="",
+            threats=tuple(map(clean, asked.get("threats") or ())), verb="answer", tone="question", anchor="",
+            what=text, severity="none", assumed=False, cost="", id="",
             next=f"{count_of(waiting, 'threat')} {'waits' if waiting == 1 else 'wait'} for {clean(asked.get('field', ''))}",
         )
     ]  # fmt: skip

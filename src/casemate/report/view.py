@@ -34,6 +34,7 @@ class Limits:
     charts: int = 16
     lines: int = 60  # of any other table
     chains: int = 12
+    decisions: int = DECISIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +102,7 @@ def view(
     today: datetime.date | None = None,
 ) -> View:
     """Everything the formats need of one assessment. `today` counts the days that decisions still have."""
-    limits, today = limits or Limits(), today or datetime.date.today()
+    limits, today = limits or Limits(), today or assessment.judged_on or datetime.date.today()
     hide = hidden(assessment, show_personal)
     sampled = [f.threat for f in assessment.findings if f.evidence and assessment.samples.get(f.threat)][: limits.sampled]
     shown = [
@@ -111,7 +112,7 @@ def view(
     with_evidence = _shared([s for s in shown if s.measured])
     bare = [s for s in shown if not s.measured and s.finding.status not in _LINES]
     waiting = [s for s in shown if not s.measured and s.finding.status in _LINES]
-    decided, undecided = decisions(shown, assessment)
+    decided, undecided = decisions(shown, assessment, limits.decisions)
     held = rulings(s.ruling for s in shown)
     lists: dict[str, tuple[Sequence[Any], int]] = {
         "findings": (with_evidence, limits.findings), "compact": (bare, limits.compact), "waiting": (waiting, limits.lines),

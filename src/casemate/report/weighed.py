@@ -180,7 +180,7 @@ def chain_price(chain: Chain) -> str:
     """The summed cost of a chain: assumed as soon as one step is."""
     if chain.low is None or chain.high is None:
         return "cost not known in money"
-    assumed = chain.basis == "prior"
+    assumed = chain.basis != "measured"
     return f"{'assumed' if assumed else 'measured'}, {money(chain.low, chain.high, chain.currency, assumed)}"
 
 

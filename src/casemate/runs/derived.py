@@ -13,6 +13,7 @@ from ..threats.derive import Derivation, derive
 from ..threats.load import load
 from ..threats.rules import rules_for
 from .findings import collect, question_of
+from .risks import NOT_RUN
 
 
 def derived(
@@ -37,7 +38,7 @@ def derived(
         name=system.name or Path(name).stem,
         path=name,
         system=system,
-        findings=collect(found, system, {}, [(t.id, test, "not run yet") for t in found.threats for test in t.tests]),
+        findings=collect(found, system, {}, [(t.id, test, NOT_RUN) for t in found.threats for test in t.tests]),
         questions=tuple(question_of(q) for q in found.questions),
         hidden=found.hidden,
         chains=chained.chains,

@@ -34,7 +34,7 @@ def apply(
     )
     lost = orphans(dispositions, [*threat_ids(assessment), *elsewhere])
     warnings = tuple(orphaned(one, near) for one, near in lost.items())
-    return replace(assessment, findings=findings, warnings=(*assessment.warnings, *warnings))
+    return replace(assessment, findings=findings, warnings=(*assessment.warnings, *warnings), judged_on=today)
 
 
 def threat_ids(assessment: Assessment) -> tuple[str, ...]:

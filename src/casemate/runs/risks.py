@@ -68,6 +68,9 @@ def risk_of(
     return replace(known, confidence=_measured(system, own) if tried else "prior", terms=_terms(cost, None), changes=changes)
 
 
+NOT_RUN = "not run yet"  # why a threat is untested whose description was only derived
+
+
 def _terms(cost: Cost | None, paid: Paid | None) -> tuple[str, ...]:
     if paid is not None and paid.terms:
         return paid.terms
@@ -96,6 +99,10 @@ def _changes(
         return f"A test of {', '.join(threat.claimed)}: declared against this, never attacked."
     if status is Status.UNTESTED and not threat.target:
         return "A target bound in system.target, so that this can be tested." if threat.tests else _by_check(threat)
+    if status is Status.UNTESTED and not threat.tests:
+        return _by_check(threat)
+    if status is Status.UNTESTED and NOT_RUN in reason:
+        return f"A run of {', '.join(threat.tests)}."
     if status is Status.UNTESTED:
         return f"A test that can run: {reason}."
     if status in (Status.ERROR, Status.INCONCLUSIVE, Status.STALE):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from casemate.core.entities import NO, Access, Flow
 from casemate.core.reach import bits
@@ -36,6 +37,9 @@ _KNOWN = ("submits", "contributes", "here", "artifact", "training")
 _SILENT = Verdict(NO)
 
 
+_Left: TypeAlias = tuple[int, str, Expression]
+
+
 @dataclass(frozen=True, slots=True)
 class _Among:
     """An `exists` with its set looked up: each element with the principals it can matter to, and what is left to judge.
@@ -44,13 +48,22 @@ class _Among:
     """
 
     name: str
-    left: tuple[tuple[int, str, Expression], ...]
+    left: tuple[_Left, ...]
     bit: dict[str, int]
+    known: dict[tuple[str, str], Verdict] | None  # by element and principal, where nothing else decides
 
     def judge(self, scene: Scene) -> Verdict:
         bit = self.bit[scene.names["p"]]
         open_ = [(id, where) for mask, id, where in self.left if mask & bit]
-        return any_of((where.judge(scene.bind(self.name, id)) for id, where in open_), MOST_ASKED) if open_ else _SILENT
+        return any_of((self._judged(scene, id, where) for id, where in open_), MOST_ASKED) if open_ else _SILENT
+
+    def _judged(self, scene: Scene, id: str, where: Expression) -> Verdict:
+        if self.known is None:
+            return where.judge(scene.bind(self.name, id))
+        key = (id, scene.names["p"])
+        if key not in self.known:
+            self.known[key] = where.judge(scene.bind(self.name, id))
+        return self.known[key]
 
 
 class Narrowing:
@@ -64,6 +77,7 @@ class Narrowing:
         self._masks: dict[tuple[str, ...], list[int]] = {}
         self._names: dict[int, frozenset[str]] = {}
         self._alone: dict[int, int] = {}
+        self._elements: dict[int, tuple[dict[str, _Left], dict[tuple[str, str], Verdict]]] = {}  # by condition
 
     def narrowed(self, condition: Expression, scene: Scene) -> tuple[list[str], Expression]:
         """The principals for whom the condition may be other than no, in the order of the system, and what to judge for
@@ -104,12 +118,17 @@ class Narrowing:
         return mask, type(part)(tuple(left))
 
     def _exists(self, part: Exists, scene: Scene) -> tuple[int, Expression]:
+        alone = not self._names_in(part.where) & scene.names.keys()  # of the component that is narrowed to, nothing is said
+        lefts, known = self._elements.setdefault(id(part), ({}, {})) if alone else ({}, None)
         found = []
-        for id in scene.among(part.among, scene.names[part.of]):
-            mask, left = self._narrow(part.where, scene.bind(part.name, id))
-            if mask:
-                found.append((mask, id, left))
-        return _union(mask for mask, _, _ in found), _Among(part.name, tuple(found), self._bit)
+        for element in scene.among(part.among, scene.names[part.of]):
+            left = lefts.get(element)
+            if left is None:
+                mask, where = self._narrow(part.where, scene.bind(part.name, element))
+                left = lefts[element] = (mask, element, where)
+            if left[0]:
+                found.append(left)
+        return _union(mask for mask, _, _ in found), _Among(part.name, tuple(found), self._bit, known)
 
     def _of_principals(self, part: Expression, scene: Scene) -> int:
         """A condition about the principal and nothing else: judged once for each."""

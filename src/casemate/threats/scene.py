@@ -13,7 +13,6 @@ from casemate.core.entities import Access, Asset, Binding, Fact, RateLimit
 from casemate.core.reach import bits
 from casemate.core.surface import (
     Grant,
-    Seen,
     can_contribute,
     can_submit,
     effective_output,
@@ -62,25 +61,12 @@ class Scene:
         return Scene(self.system, {**self.names, name: id}, self.shared)
 
     def grant(self, what: str, who: str, on: str, capabilities: tuple[str, ...] = ()) -> Grant:
-        key = (what, who, on, *capabilities)
-        if key not in self.shared:
-            if what == "submits":
-                self.shared[key] = can_submit(self.system, who, on)
-            elif what == "contributes":
-                self.shared[key] = can_contribute(self.system, who, on)
-            else:
-                around = {"artifact": model_places, "training": training_inputs}.get(what)
-                places = around(self.system, on) if around else (on,)
-                self.shared[key] = holds(self.system, who, capabilities, places)
-        found: Grant = self.shared[key]
-        return found
-
-    def seen(self, who: str, on: str) -> Seen:
-        key = ("seen", who, on)
-        if key not in self.shared:
-            self.shared[key] = effective_output(self.system, who, on)
-        found: Seen = self.shared[key]
-        return found
+        if what == "submits":
+            return can_submit(self.system, who, on)
+        if what == "contributes":
+            return can_contribute(self.system, who, on)
+        around = {"artifact": model_places, "training": training_inputs}.get(what)
+        return holds(self.system, who, capabilities, around(self.system, on) if around else (on,))
 
     def among(self, family: str, of: str) -> tuple[str, ...]:
         """The finite sets that `exists` may range over."""
@@ -141,8 +127,13 @@ def _among(system: System, family: str, of: str) -> tuple[str, ...]:
 
 def _before(system: System, component: str) -> tuple[str, ...]:
     """What an input passes on its way, the component included: nothing that delivers a model or code instead."""
-    found = system.closure((component,), back=True, past_trainers=False)
-    return tuple(id for id in found if id == component or getattr(system.element(id), "kind", "") not in _NO_INPUTS)
+    key = ("before", component)
+    if key not in system._found:
+        found = system.closure((component,), back=True, past_trainers=False)
+        others = (id for id in found if id == component or getattr(system.element(id), "kind", "") not in _NO_INPUTS)
+        system._found[key] = tuple(others)
+    before: tuple[str, ...] = system._found[key]
+    return before
 
 
 def _flows(system: System, family: str) -> dict[str, list[Flow]]:
@@ -167,7 +158,7 @@ def granted(grant: Grant, asked: str = "") -> Verdict:
 
 def sees(scene: Scene, who: str, on: str, level: str) -> Verdict:
     """Whether the principal sees at least this much of the output, as it is really shown."""
-    seen = scene.seen(who, on)
+    seen = effective_output(scene.system, who, on)
     truth = seen.at_least(level)
     if truth is UNKNOWN:
         # The weakest that is unsure and would do: one that a row rules out already is not asked for again.
