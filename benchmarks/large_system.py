@@ -7,6 +7,10 @@ log store of the next product, and every tenth product feeds a data source of th
 product stays near it, as in a company with many teams. Facts are stated, left out or said to be unknown in turn, as in
 real descriptions. One principal for every twenty components; each has access rows to eight places, most of them in one
 or two products, and a few principals (operations, the cloud) stand across all.
+
+`tangled` is the same in everything but the ends of its flows: as many, each between two components drawn from all. No
+company looks like that, and it is the worst there is: with five flows for each component almost every one leads to almost
+every other, so nearly every principal reaches nearly every component.
 """
 
 from __future__ import annotations
@@ -46,6 +50,18 @@ _CAN = {
     "ci": ("write_code", "write_weights"),
 }
 _ASSETS = (("training_data", "P"), ("decision", "I"), ("model", "C"), ("service", "A"))
+
+
+def tangled(components: int, seed: int = 0) -> Plain:
+    """The same components, principals, access rows and number of flows, but the flows lead anywhere."""
+    made = description(components, seed)
+    draw = random.Random(seed + 1)
+    ids = [component["id"] for component in made["components"]]
+    ends: dict[tuple[str, str], None] = {}
+    while len(ends) < len(made["flows"]):
+        start, end = draw.sample(ids, 2)
+        ends[start, end] = None
+    return {**made, "system": {**made["system"], "name": f"tangled-{components}"}, "flows": [_flow(draw, *e) for e in ends]}
 
 
 def description(components: int, seed: int = 0) -> Plain:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -20,6 +20,12 @@ from casemate.core.random import RowRandom
     low=st.floats(-300, 0), width=st.floats(0.01, 600), single=st.booleans(), on_torch=st.booleans(),
     mixed=st.booleans(), size=st.integers(1, 40), seed=st.integers(0, 10**6),
 )  # fmt: skip
+@example(  # the origin is rounded to just above `high`, and the radius is less than two float32 steps there
+    norm="linf", radius=8.06e-07, low=-6.5943580007744345, width=0.5, single=True, on_torch=False, mixed=False, size=1, seed=0
+)
+@example(
+    norm="linf", radius=8.06e-07, low=-6.5943580007744345, width=0.5, single=True, on_torch=True, mixed=True, size=1, seed=0
+)
 @settings(max_examples=300, deadline=None)
 def test_what_is_projected_is_inside_in_float64(norm, radius, low, width, single, on_torch, mixed, size, seed):
     ball, rng = Ball(norm, radius, low, low + width), np.random.default_rng(seed)
@@ -44,6 +50,16 @@ def test_a_point_inside_is_left_alone_and_one_outside_goes_as_far_as_it_may(norm
     np.testing.assert_array_equal(ball.project(near, origin), near)
     far = ball.project(origin + np.array([[0.3, 0.4, -0.3, 0.5]]), origin)
     assert ball.measure(far, origin)[0] == pytest.approx(0.25, rel=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -1.0, 0.1, -0.1, 1 / 3, -6.0943580007744345, 2.1179039478302, 255.0, -1e-9, 1e9 + 0.1])
+def test_bounds_are_the_outermost_numbers_of_the_precision(value):
+    low, high = (float(end) for end in Ball("linf", 1.0, value, value + 7)._bounds(23))
+    for bound, end, outwards in ((low, value, -np.inf), (high, value + 7, np.inf)):
+        assert float(np.float32(bound)) == bound
+        assert (bound >= end) if outwards < 0 else (bound <= end)
+        beyond = float(np.nextafter(np.float32(bound), np.float32(outwards)))
+        assert (beyond < end) if outwards < 0 else (beyond > end)
 
 
 def test_a_bound_that_the_precision_rounds_outwards_is_kept_regression():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import random
 import time
 import typing
@@ -20,6 +21,7 @@ from casemate.core.surface import reach
 from casemate.core.system import Access, Asset, Component, Flow, Model, Principal, System, Training, Worth
 from casemate.threats import derive as deriving
 from casemate.threats.derive import Derivation, derive, threat_id
+from casemate.threats.expressions import MOST_ASKED, Path
 from casemate.threats.load import loads
 from casemate.threats.nodes import compose
 from casemate.threats.reader import Reader
@@ -266,10 +268,15 @@ def servers(n: int, every: int = 1) -> tuple[Component, ...]:
     )
 
 
-def seconds(system: System) -> tuple[float, Derivation]:
+HANGS = 60.0  # seconds; how fast it is stands in the benchmarks, here a busy machine must not matter
+
+
+def in_time(system: System) -> Derivation:
+    """Derive, and fail where it would not have ended."""
     began = time.perf_counter()
     found = derive(system)
-    return time.perf_counter() - began, found
+    assert time.perf_counter() - began < HANGS
+    return found
 
 
 EVE = (Principal(id="eve", kind="customer"),)
@@ -277,17 +284,15 @@ EVE = (Principal(id="eve", kind="customer"),)
 
 def test_a_cycle_of_a_thousand() -> None:
     row = (Access(principal="eve", on="c0", can=("query", "see_score")),)
-    took, found = seconds(System(principals=EVE, components=servers(1000, 50), flows=chain(1000, cycle=True), access=row))
+    found = in_time(System(principals=EVE, components=servers(1000, 50), flows=chain(1000, cycle=True), access=row))
     assert {t.id for t in found.threats if t.rule == "EV-02"} == {f"EV-02@c{i}#eve" for i in range(0, 1000, 50)}
-    assert took < 5
 
 
 def test_a_long_chain_needs_no_deep_stack() -> None:
     row = (Access(principal="eve", on="c0", can=("query",)),)
     system = System(principals=EVE, components=servers(5000, 1000), flows=chain(5000), access=row)
     assert len(reach(system, "eve", "c4999")) == 5001
-    took, _ = seconds(system)
-    assert took < 10
+    in_time(system)
 
 
 def test_a_star_of_five_thousand_flows() -> None:
@@ -295,9 +300,8 @@ def test_a_star_of_five_thousand_flows() -> None:
         Flow(from_="c0", to=f"c{i}") for i in range(1, 2501)
     )
     row = (Access(principal="eve", on="c1", can=("query", "see_label")),)
-    took, found = seconds(System(principals=EVE, components=servers(2501, 500), flows=flows, access=row))
+    found = in_time(System(principals=EVE, components=servers(2501, 500), flows=flows, access=row))
     assert {t.id for t in found.threats if t.rule == "EV-03"} == {f"EV-03@c{i}#eve" for i in range(0, 2501, 500)}
-    assert took < 10
 
 
 def test_twenty_thousand_access_rows() -> None:
@@ -305,11 +309,9 @@ def test_twenty_thousand_access_rows() -> None:
     rows = tuple(Access(principal=p.id, on=f"c{i}", can=("see_decision",)) for p in principals for i in range(1000))
     began = time.perf_counter()
     system = System(principals=principals, components=servers(1000, 100), flows=chain(1000), access=rows)
-    built = time.perf_counter() - began
-    took, found = seconds(system)
+    assert time.perf_counter() - began < HANGS
+    found = in_time(system)
     assert not [t for t in found.threats if t.principal]  # to see is not to send
-    assert built < 5
-    assert took < 10
 
 
 def test_a_principal_without_rows_costs_and_finds_nothing() -> None:
@@ -317,9 +319,82 @@ def test_a_principal_without_rows_costs_and_finds_nothing() -> None:
     system = System(
         principals=(*EVE, *alone), components=servers(100), access=(Access(principal="eve", on="c0", can=("query",)),)
     )
-    took, found = seconds(system)
+    found = in_time(system)
     assert {t.principal for t in found.threats} | {u.principal for u in found.undecided} <= {"", "eve"}
-    assert took < 5
+
+
+def tangled(n: int, people: int) -> System:
+    """Everybody reaches everything: a cycle of servers in which each is also fed by two others."""
+    ends = dict.fromkeys((f"c{i}", f"c{j % n}") for i in range(n) for j in (i + 1, i * 7 + 3, i * 3 + 5) if i != j % n)
+    who = tuple(Principal(id=f"p{i}", kind="customer") for i in range(people))
+    rows = tuple(Access(principal=p.id, on=f"c{i}", can=("query", "see_score")) for i, p in enumerate(who))
+    return System(principals=who, components=servers(n), flows=tuple(Flow(from_=a, to=b) for a, b in ends), access=rows)
+
+
+def test_in_a_tangle_nothing_is_asked_a_thousand_times() -> None:
+    """Of a way in of hundreds of flows a dozen are asked about, the nearest; whoever waits for the same shares the list."""
+    system = tangled(120, 10)
+    found = in_time(system)
+    waiting = [u for u in found.undecided if u.rule == "EV-09"]
+    assert len(waiting) == 120 * 10
+    assert {len(u.questions) for u in waiting} == {MOST_ASKED}
+    assert len({id(u.questions) for u in waiting}) <= 120
+    into = {flow.id for flow in system.flows if flow.to == "c0"}
+    first = next(u for u in waiting if u.element == "c0")
+    assert {path.removesuffix(".transforms") for path in first.questions[: len(into)]} == into
+
+
+def test_what_is_asked_about_goes_on_where_the_answers_stopped() -> None:
+    """Every question of a long way in comes up: the next ones once the first are answered, and one yes settles it."""
+    system, asked = tangled(30, 1), []
+    while True:
+        found = derive(system)
+        waiting = next((u for u in found.undecided if u.id == "EV-09@c0#p0"), None)
+        if waiting is None:
+            break
+        asked += waiting.questions
+        for path in waiting.questions:
+            system = system.replace_fact(path, ("log",))
+    assert sorted(asked) == sorted(f"{flow.id}.transforms" for flow in system.flows)
+    assert "EV-09@c0#p0" not in {t.id for t in found.threats}
+    last = system.replace_fact(asked[-1], ("resize",))
+    assert "EV-09@c0#p0" in {t.id for t in derive(last).threats}
+
+
+def test_the_work_does_not_grow_with_the_product_of_people_and_flows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted, not timed: facts of flows are compared once for all components and principals."""
+    counts = []
+    for people in (2, 20):
+        judged = 0
+        before = Path.judge
+
+        def counted(self: Path, scene: Scene, before: Any = before) -> Verdict:
+            nonlocal judged
+            judged += self.path == "transforms"
+            found: Verdict = before(self, scene)
+            return found
+
+        system = tangled(60, people)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "judge", counted)
+            derive(system)
+        counts.append((judged, len(system.flows)))
+    assert all(judged <= flows for judged, flows in counts)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_search_for_cycles_of_garbage_is_left_as_it_was(enabled: bool) -> None:
+    broken = dataclasses.replace(catalogue()[0], applies_when=None)  # type: ignore[arg-type]
+    was = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        derive(tangled(3, 1))
+        assert gc.isenabled() is enabled
+        with pytest.raises(AttributeError):
+            derive(tangled(3, 1), [broken])
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if was else gc.disable)()
 
 
 def test_a_description_of_that_size_loads_and_a_bomb_does_not() -> None:
@@ -339,4 +414,4 @@ def test_a_description_of_that_size_loads_and_a_bomb_does_not() -> None:
         loads("\n".join(bomb))
     with pytest.raises(BadSystem, match="is larger than"):
         loads(b"#" * 50_000_000)
-    assert time.perf_counter() - began < 2
+    assert time.perf_counter() - began < HANGS

@@ -53,9 +53,9 @@ def init(
     text = None if fresh and sources else _begun(asking) if fresh else _read(path)
     left = 0
     if sources:
-        text, left = _imported(text, path, sources, accept, component)
-    assert text is not None
-    _save(path, text)
+        left = _import(text, path, sources, accept, component)
+    elif text is not None:
+        _save(path, text)
     if asking:
         _interview(path, again)
     return _end(path, left)
@@ -96,15 +96,16 @@ def _save(path: Path, text: str) -> None:
 # Importing -----------------------------------------------------------------------------------------------------------
 
 
-def _imported(
+def _import(
     text: str | None, path: Path, sources: Sequence[Path], accept: tuple[str, ...], component: str | None
-) -> tuple[str, int]:
-    """The text with what the files say, and how many things are left for a person to decide."""
+) -> int:
+    """Write what the files say, then say what was written; how many things are left for a person to decide."""
     from ..imports.merge import merge
     from ..imports.read import read
 
     found = [read(source) for source in sources]
     merged = merge(text, found, name=str(path), accept=accept, component=component, folder=str(path.parent))
+    _save(path, merged.text)
     for one in found:
         echo(f"{one.file}: {one.format}, {len(one.facts)} facts")
         _list("note", one.notes)
@@ -115,7 +116,7 @@ def _imported(
     _list("note", merged.notes)
     _list("DIFFERS from what is stated, left as it is (--accept FACT takes the imported value)", merged.differences)
     _list("CONFLICT between files, neither was written", merged.conflicts)
-    return merged.text, len(merged.differences) + len(merged.conflicts)
+    return len(merged.differences) + len(merged.conflicts)
 
 
 def _list(title: str, rows: Sequence[Any]) -> None:

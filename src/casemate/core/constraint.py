@@ -95,10 +95,9 @@ class Ball:
         return max(0.0, self.radius - 2.0 ** -_bits(x) * grown * max(abs(self.low), abs(self.high), self.radius))
 
     def _bounds(self, bits: int) -> tuple[float, float]:
-        """`low` and `high`, moved inwards where a number of that many bits would round them outwards."""
-        low = self.low if _exact(self.low, bits) else self.low + 2.0**-bits * abs(self.low)
-        high = self.high if _exact(self.high, bits) else self.high - 2.0**-bits * abs(self.high)
-        return low, high
+        """The outermost numbers of that many bits in the domain. Not a step further inwards: an origin may stand on them,
+        and may not be moved by more than the radius."""
+        return -_rounded_down(-self.low, bits), _rounded_down(self.high, bits)
 
     def project(self, x: Array, origin: Array) -> Array:
         """The nearest allowed input for ``linf``; a near one for ``l2`` and ``l1`` (scaled, then boxed).
@@ -119,7 +118,8 @@ class Ball:
         change = (x - origin).reshape(len(x), -1)
         size = (change * change).sum(1) ** 0.5 if self.norm == "l2" else abs(change).sum(1)
         scale = (radius / size.clip(1e-30, None)).clip(None, 1.0).reshape(-1, *([1] * (x.ndim - 1)))
-        # The origin is in the box, so clipping only moves coordinates towards it: the norm cannot grow again.
+        # The origin is in the box, so clipping only moves coordinates towards it: the norm cannot grow again. (Or it was
+        # rounded to the next number outside: then by one step at most, for which `inside` left room.)
         return (origin + (x - origin) * scale).clip(low, high)
 
     def sample(self, origin: Any, rng: RowRandom, rows: Any, draw: Draw) -> NDArray[np.float64]:
@@ -152,9 +152,10 @@ def _bits(x: Array) -> int:
     return next((bits for kind, bits in (("float64", 52), ("bfloat16", 7), ("float16", 10)) if kind in name), 23)
 
 
-def _exact(value: float, bits: int) -> bool:
-    """Whether `value` survives rounding to that many bits."""
-    return (math.frexp(value)[0] * 2.0 ** (bits + 1)).is_integer()
+def _rounded_down(value: float, bits: int) -> float:
+    """The largest number with that many bits after the first that is not above `value`."""
+    fraction, exponent = math.frexp(value)
+    return math.ldexp(math.floor(math.ldexp(fraction, bits + 1)), exponent - bits - 1)
 
 
 def _then(draw: Draw, word: int) -> Draw:

@@ -277,9 +277,8 @@ def _widest(system: System, component: str) -> dict[str, tuple[int, str]]:
                 level, by = cap, at
             if at not in best or best[at][0] < level:
                 best[at] = (level, by)
-                for after in onward.get(at, ()):
-                    if after not in best or best[after][0] < level:
-                        queue.append((after, level, by))
+                poorer = [after for after in onward.get(at, ()) if after not in best or best[after][0] < level]
+                queue += [(after, level, by) for after in poorer]
         system._found[key] = {at: best[at] for at in best.keys() & watched}
     found: dict[str, tuple[int, str]] = system._found[key]
     return found

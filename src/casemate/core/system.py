@@ -11,7 +11,7 @@ import functools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
 from casemate.core.entities import (
@@ -318,10 +318,11 @@ def _named(element: Any, kind: str, index: int) -> str:
 
 def _misfits(system: System, record: Any, path: str) -> Iterator[Problem]:
     """Values of the wrong type or outside their choices, all the way down."""
-    for f in fields(record):
-        if f.name in ("sources", "places", "folder", "_found"):
-            continue
+    kind: type = type(record)
+    for f, usual in _checked(kind):
         value = getattr(record, f.name)
+        if value is usual:  # most of what could be stated is not
+            continue
         where = f"{path}.{field_key(f)}" if path else field_key(f)
         where = f"system.{where}" if record is system and f.name in HEAD else where
         wrong = misfit(value, type(record), f.name)
@@ -337,6 +338,13 @@ def _misfits(system: System, record: Any, path: str) -> Iterator[Problem]:
             for index, item in enumerate(value):
                 if is_dataclass(item):
                     yield from _misfits(system, item, _named(item, f.name, index))
+
+
+@functools.cache
+def _checked(kind: type) -> tuple[tuple[Field[Any], Any], ...]:
+    """The fields of a record that are checked, each with its default where that needs no check."""
+    listed = [f for f in fields(kind) if f.name not in ("sources", "places", "folder", "_found")]
+    return tuple((f, MISSING if misfit(f.default, kind, f.name) else f.default) for f in listed)
 
 
 def _duplicates(system: System) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from casemate.core.adversary import Adversary, Need
-from casemate.core.entities import DeclaredControl, Fact
+from casemate.core.entities import Asset, DeclaredControl, Fact
 from casemate.core.finding import Hidden
 from casemate.core.surface import end_of
 from casemate.core.system import NO, YES, System
@@ -320,8 +320,17 @@ def _impact(scene: Scene, rule: Rule) -> tuple[int, str]:
 
 
 def _worth(system: System, element: str, kind: str, harmed: str) -> tuple[int, str]:
+    assets = assets_of(system, element, kind)
+    key = ("worth", kind, harmed, *(asset.id for asset in assets))  # many components stand before the same assets
+    if key not in system._found:
+        system._found[key] = _worth_of(system, assets, kind, harmed)
+    found: tuple[int, str] = system._found[key]
+    return found
+
+
+def _worth_of(system: System, assets: Iterable[Asset], kind: str, harmed: str) -> tuple[int, str]:
     worth, because, many = 0, "", False
-    for asset in assets_of(system, element, kind):
+    for asset in assets:
         fact = system.fact(f"{asset.id}.value.{harmed}")
         if isinstance(fact.value, int) and fact.value > worth:
             worth, because = fact.value, str(fact)

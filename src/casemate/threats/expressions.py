@@ -24,11 +24,11 @@ before that: one yes settles an `exists`, wherever it stands.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Protocol
 
-from casemate.core.entities import NO, UNKNOWN, YES, Component, DeclaredControl, Fact, Flow, Principal, Truth
+from casemate.core.entities import NO, UNKNOWN, YES, Asset, Component, DeclaredControl, Fact, Flow, Principal, Truth
 from casemate.core.errors import BadSystem
 from casemate.core.surface import crosses, reach
 from casemate.threats.scene import Scene, Used, Verdict, affords, assets_of, granted, sees
@@ -58,7 +58,9 @@ class BadRule(BadSystem):
 
 
 class Expression(Protocol):
-    """Something that is yes, no or unknown of a scene."""
+    """Something that is yes, no or unknown of a scene. A value: equal ones judge alike."""
+
+    def __hash__(self) -> int: ...
 
     def judge(self, scene: Scene) -> Verdict: ...
 
@@ -73,16 +75,17 @@ def joined(truth: Truth, verdicts: Sequence[Verdict]) -> Verdict:
 
 def any_of(verdicts: Iterable[Verdict], most: int | None = None) -> Verdict:
     """Yes as soon as one is; otherwise unknown if one is, resting on the first `most` of those; otherwise no."""
-    found: dict[Truth, list[Verdict]] = {NO: [], UNKNOWN: []}
+    unknown: list[Verdict] = []
+    no: list[Verdict] = []
     for verdict in verdicts:
         if verdict.truth is YES:
             return verdict
-        found[verdict.truth].append(verdict)
-    return joined(UNKNOWN, found[UNKNOWN][:most]) if found[UNKNOWN] else joined(NO, found[NO])
+        (no if verdict.truth is NO else unknown).append(verdict)
+    return joined(UNKNOWN, unknown[:most]) if unknown else joined(NO, no)
 
 
 @functools.cache
-def words_in(part: Any) -> frozenset[str]:
+def words_in(part: Hashable) -> frozenset[str]:
     """Every word of an expression that could be a variable: rather one too many than one too few."""
     if isinstance(part, str):
         return frozenset((part,))
@@ -96,13 +99,14 @@ class All:
 
     def judge(self, scene: Scene) -> Verdict:
         """No as soon as one part is no; otherwise every unknown part is worth asking about."""
-        found: dict[Truth, list[Verdict]] = {YES: [], UNKNOWN: []}
+        unknown: list[Verdict] = []
+        yes: list[Verdict] = []
         for part in self.parts:
             verdict = part.judge(scene)
             if verdict.truth is NO:
                 return verdict
-            found[verdict.truth].append(verdict)
-        return joined(UNKNOWN, found[UNKNOWN]) if found[UNKNOWN] else joined(YES, found[YES])
+            (yes if verdict.truth is YES else unknown).append(verdict)
+        return joined(UNKNOWN, unknown) if unknown else joined(YES, yes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +231,12 @@ class Sees:
     on: str
 
     def judge(self, scene: Scene) -> Verdict:
-        return sees(scene, scene.names[self.who], scene.names[self.on], self.level)
+        who, on = scene.names[self.who], scene.names[self.on]
+        key = ("sees", who, on, self.level)
+        if key not in scene.shared:
+            scene.shared[key] = sees(scene, who, on, self.level)
+        found: Verdict = scene.shared[key]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +251,15 @@ class Stake:
     wanted: Truth = YES
 
     def judge(self, scene: Scene) -> Verdict:
-        ask = f"{self.kind}.{self.value or self.flag}"
         found = assets_of(scene.system, scene.names[self.of], self.kind)
+        key = ("stake", self, *(asset.id for asset in found))  # components that share their assets share the verdict
+        if key not in scene.shared:
+            scene.shared[key] = self._of(scene, found)
+        verdict: Verdict = scene.shared[key]
+        return verdict
+
+    def _of(self, scene: Scene, found: tuple[Asset, ...]) -> Verdict:
+        ask = f"{self.kind}.{self.value or self.flag}"
         if not found:
             return Verdict(UNKNOWN, (Used(Fact(f"assets({self.kind}): {self.value or self.flag}", UNKNOWN), ask=ask),))
         verdicts = []
@@ -273,7 +289,12 @@ class Affords:
     on: str
 
     def judge(self, scene: Scene) -> Verdict:
-        return affords(scene, scene.names[self.who], scene.names[self.on], self.queries)
+        who, on = scene.names[self.who], scene.names[self.on]
+        key = ("affords", who, on, self.queries)
+        if key not in scene.shared:
+            scene.shared[key] = affords(scene, who, on, self.queries)
+        found: Verdict = scene.shared[key]
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,16 @@ class _Among:
         return self.known[key]
 
 
+@dataclass(frozen=True, slots=True)
+class _Each:
+    """A condition that was judged for each principal."""
+
+    verdicts: dict[str, Verdict]
+
+    def judge(self, scene: Scene) -> Verdict:
+        return self.verdicts[scene.names["p"]]
+
+
 class Narrowing:
     """For one system, and the conditions of one derivation (which must outlive it)."""
 
@@ -76,7 +86,7 @@ class Narrowing:
         self._index = system.group(()).index
         self._masks: dict[tuple[str, ...], list[int]] = {}
         self._names: dict[int, frozenset[str]] = {}
-        self._alone: dict[int, int] = {}
+        self._alone: dict[int, tuple[int, Expression]] = {}
         self._elements: dict[int, tuple[dict[str, _Left], dict[tuple[str, str], Verdict]]] = {}  # by condition
 
     def narrowed(self, condition: Expression, scene: Scene) -> tuple[list[str], Expression]:
@@ -103,7 +113,7 @@ class Narrowing:
             return self._exists(part, scene)
         if isinstance(part, (Sees, Reaches, Holds)) and part.who == "p" and getattr(part, "what", "here") in _KNOWN:
             return self._granted(part)[self._index[scene.names[part.on]]], part
-        return (self.everyone if names & scene.names.keys() else self._of_principals(part, scene)), part
+        return (self.everyone, part) if names & scene.names.keys() else self._of_principals(part, scene)
 
     def _all(self, part: All | InOrder, scene: Scene) -> tuple[int, Expression]:
         """The parts that are looked up come before those that are judged; for a no, the order does not matter."""
@@ -130,11 +140,11 @@ class Narrowing:
                 found.append(left)
         return _union(mask for mask, _, _ in found), _Among(part.name, tuple(found), self._bit, known)
 
-    def _of_principals(self, part: Expression, scene: Scene) -> int:
+    def _of_principals(self, part: Expression, scene: Scene) -> tuple[int, Expression]:
         """A condition about the principal and nothing else: judged once for each."""
         if id(part) not in self._alone:
-            open_ = [p for p in self._bit if part.judge(scene.bind("p", p)).truth is not NO]
-            self._alone[id(part)] = sum(self._bit[p] for p in open_)
+            verdicts = {p: part.judge(scene.bind("p", p)) for p in self._bit}
+            self._alone[id(part)] = _union(self._bit[p] for p, v in verdicts.items() if v.truth is not NO), _Each(verdicts)
         return self._alone[id(part)]
 
     def _names_in(self, part: Expression) -> frozenset[str]:

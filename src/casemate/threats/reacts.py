@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from casemate.core.entities import YES, Can
+from casemate.core.reach import Places
 from casemate.core.surface import SENDS, WRITES, training_inputs
 from casemate.core.system import System
 from casemate.threats.expressions import Either, Exists, Holds, Not, Reaches, Sees
@@ -45,6 +46,8 @@ class Reacts:
     _elements: dict[str, frozenset[str]] = field(default_factory=dict)
     _open: dict[Key, bool] = field(default_factory=dict)
     _near: dict[Gain, frozenset[str]] = field(default_factory=dict)
+    _keys: dict[Gain, frozenset[Key]] = field(default_factory=dict)
+    _taught: dict[int, tuple[Places, list[str]]] = field(default_factory=dict)  # where records come from, and for whom
     _shared: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -54,14 +57,22 @@ class Reacts:
                 continue
             for can, way in sorted(set(_asked(rule.applies_when, {}))):
                 self._by.setdefault(can, []).append((rule, way))
+        for component in self.system.components:
+            places = training_inputs(self.system, component.id)
+            self._taught.setdefault(places.mask, (places, []))[1].append(component.id)
 
     def to(self, gains: Iterable[Gain]) -> set[Key]:
         """The instances that could fire for someone who gets these."""
         found: set[Key] = set()
-        for can, place in gains:
-            for rule, way in self._by.get(can, ()):
-                found |= {(rule.id, c) for c in self._around(way, place) & self._of(rule)}
-        return {key for key in found if self._possible(key)}
+        for gain in gains:
+            if gain not in self._keys:
+                self._keys[gain] = self._to(*gain)
+            found |= self._keys[gain]
+        return found
+
+    def _to(self, can: str, place: str) -> frozenset[Key]:
+        near = ((rule, self._around(way, place) & self._of(rule)) for rule, way in self._by.get(can, ()))
+        return frozenset(key for rule, around in near for c in around if self._possible(key := (rule.id, c)))
 
     def _of(self, rule: Rule) -> frozenset[str]:
         if rule.id not in self._elements:
@@ -74,7 +85,7 @@ class Reacts:
             if way == "here":
                 found: Iterable[str] = (place,)
             elif way == "training":
-                found = (c.id for c in self.system.components if place in training_inputs(self.system, c.id))
+                found = (id for places, ids in self._taught.values() if place in places for id in ids)
             elif way == "anywhere":
                 found = (c.id for c in self.system.components)
             else:

@@ -431,6 +431,9 @@ def _references(reader: Reader, node: Node | None) -> tuple[Reference, ...]:
 def _reference(reader: Reader, taxonomy: str, node: Node) -> Reference:
     entries = _mapping(reader, node, taxonomy, ("id", "name", "release", "fit"), must=("id", "name", "release"))
     words = {key: entries[key].text if key in entries else "" for key in ("id", "name", "release")}
+    for key, word in words.items():
+        if key in entries and not word:  # a colon in a name that is not quoted makes it a mapping
+            reader.wrong(entries[key], f"{taxonomy}.{key}", f"expected a text; got {entries[key].plain()!r}", "quote it")
     fit = entries["fit"].text if "fit" in entries else "exact"
     if fit not in ("exact", "nearest"):
         reader.wrong(entries["fit"], f"{taxonomy}.fit", f"expected exact or nearest; got {fit!r}")

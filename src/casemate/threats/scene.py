@@ -176,7 +176,8 @@ def sees(scene: Scene, who: str, on: str, level: str) -> Verdict:
 
 def _stronger(capability: str) -> tuple[str, ...]:
     order = ("see_label", "see_score", "see_logits")
-    return order[order.index(capability) :]
+    alike = ("see_decision",) if capability == "see_label" else ()
+    return (*alike, *order[order.index(capability) :])
 
 
 def assets_of(system: System, component: str, kind: str) -> tuple[Asset, ...]:
