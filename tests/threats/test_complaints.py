@@ -393,7 +393,7 @@ def test_agent_threat_rules_543_a_name_with_a_colon_is_no_mapping(casemate: Comm
     """
     Path("acme.yaml").write_text(cites('id: "AML.T0015"\n      release: "5.6.0"\n      name:\n        Evade: AI Model'))
     ran = casemate("taxonomy", "check", "acme.yaml")
-    assert ran.code == 1 and re.search(r"acme\.yaml:\d+: .*AML\.T0015 is called 'Evade AI Model'.*write name: \"Evade AI Model\"", ran.out)
+    assert ran.code == 2 and re.search(r"acme\.yaml:\d+: atlas\.name: expected a text; got \{'Evade': 'AI Model'\} \(quote it\)", ran.err)
 
 
 def test_navigator_data_2_nothing_hangs_on_ids_that_change_with_each_export(casemate: Command) -> None:

@@ -70,7 +70,7 @@ def _line(name: str) -> Any:
 def descriptions(paths: Iterable[str]) -> list[Path]:
     """The description files that paths name; of a folder, every complete one below it."""
     from ..core.errors import UsageError
-    from ..threats.load import load
+    from .described import complete
 
     found: list[Path] = []
     for text in paths:
@@ -78,11 +78,13 @@ def descriptions(paths: Iterable[str]) -> list[Path]:
         if path.is_file():
             found.append(path)
         elif path.is_dir():
-            inside = sorted(p for p in path.rglob("*.yaml") if p.read_bytes()[:4096].find(b"casemate:") >= 0)
-            # A part that others extend names nobody who could attack: it is no system of its own.
-            found += [p for p in inside if load(p).access]
+            inside = complete(path)
+            if not inside:
+                raise UsageError(
+                    f"no description in {text!r}: a file with `casemate: 1` and `system:` or `extends:`; "
+                    "dispositions, policies and rules are none; casemate init writes one"
+                )
+            found += inside
         else:
             raise UsageError(f"{text!r} does not exist; give a description file or a folder (casemate init writes one)")
-    if not found:
-        raise UsageError(f"no description in {', '.join(paths)}; casemate init writes one")
-    return found
+    return list(dict.fromkeys(found))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 Source = Literal["asserted", "imported", "measured"]
+Basis = Literal["asserted", "imported", "measured", "not listed"]  # the last: no access row says otherwise
 
 
 class Truth(enum.Enum):
@@ -49,7 +50,7 @@ class Fact:
 
     path: str
     value: Any
-    source: Source = "asserted"
+    source: Basis = "asserted"
 
     @property
     def shown(self) -> str:

@@ -22,7 +22,7 @@ from ..threats.derive import Derivation, derive
 from ..threats.load import load
 from .bench import Bench, deployed_services, one_class, open_bench, unverified
 from .engine import Applied, Show, Work, run_cells
-from .findings import collect, evidence_of, question_of
+from .findings import blind_spots, collect, evidence_of, question_of
 from .plan import Plan, plan, profile
 from .risks import known_costs
 from .versions import versions
@@ -218,7 +218,8 @@ def _assessment(
         questions=tuple(question_of(q) for q in ready.derivation.questions), conflicts=ready.conflicts,
         untested=tuple({"what": f"{threat}: {attack}", "reason": reason} for threat, attack, reason in untested),
         seed=ready.seed, budget=ready.budget, reproduce=command, versions=versions(), clean=ready.clean,
-        hidden=ready.derivation.hidden, chains=chained.chains, warnings=(chained.left_out,) if chained.left_out else (),
+        hidden=ready.derivation.hidden, chains=chained.chains, 
+        warnings=(*blind_spots(ready.system), *((chained.left_out,) if chained.left_out else ())),
         samples={threat: samples[key] for threat, key in where.items()},
         personal=any(a.personal.value != "no" for a in ready.system.assets if a.kind in ("training_data", "input_data")),
         seconds=seconds,

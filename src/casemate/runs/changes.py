@@ -7,17 +7,18 @@ moved only where it left the interval it was measured with.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ..core.evidence import Evidence, Status, plain
 from ..core.finding import SEVERITIES, Assessment, Finding, band
 from .changed_facts import ChangedFact, changed_facts
+from .settled import stated
 
-Category = Literal["new", "regressed", "moved", "lost", "asked", "changed", "improved", "fixed", "unchanged"]
+Category = Literal["new", "regressed", "moved", "lost", "asked", "replaced", "changed", "improved", "fixed", "unchanged"]
 State = Literal["new", "unchanged", "updated", "absent"]
 CATEGORIES: tuple[Category, ...] = (
-    "new", "regressed", "moved", "lost", "asked", "changed", "improved", "fixed", "unchanged",
+    "new", "regressed", "moved", "lost", "asked", "replaced", "changed", "improved", "fixed", "unchanged",
 )  # fmt: skip
 WORDS: Mapping[Category, str] = {
     "new": "New threats",
@@ -25,6 +26,7 @@ WORDS: Mapping[Category, str] = {
     "moved": "Moved outside the interval",
     "lost": "No longer known: evidence is missing that was there",
     "asked": "Undecided: a fact is unknown",
+    "replaced": "Replaced: a harder way in place of an easier one",
     "changed": "Other changes of status",
     "improved": "Improved",
     "fixed": "Fixed: gone, or no longer broken",
@@ -64,7 +66,10 @@ class Changes:
     Args:
         threats: One for each threat of either, by category and id.
         facts: Differences of the descriptions; None where one side holds none (a report, a stored run).
-        opened, closed: Questions that only the later, or only the earlier one asks.
+        opened: Questions that only the later one asks.
+        answered: Questions that only the earlier one asks, and whose fact the later description states.
+        dropped: Those that nobody answered: the fact is still unknown (or there is no description to look into), and
+            nothing asks for it any more.
     """
 
     before: str
@@ -72,7 +77,8 @@ class Changes:
     threats: tuple[Change, ...]
     facts: tuple[ChangedFact, ...] | None
     opened: tuple[dict[str, Any], ...]
-    closed: tuple[dict[str, Any], ...]
+    answered: tuple[dict[str, Any], ...]
+    dropped: tuple[dict[str, Any], ...]
 
     def of(self, category: Category) -> tuple[Change, ...]:
         return tuple(c for c in self.threats if c.category == category)
@@ -93,7 +99,8 @@ class Changes:
             "unchanged": [c.threat for c in self.of("unchanged")],
             "facts": None if self.facts is None else [plain(fact) for fact in self.facts],
             "questions_opened": plain(self.opened),
-            "questions_closed": plain(self.closed),
+            "questions_answered": plain(self.answered),
+            "questions_no_longer_asked": plain(self.dropped),
         }
 
 
@@ -102,7 +109,10 @@ def compare(before: Assessment, after: Assessment) -> Changes:
     old, new = _present(before), _present(after)
     hidden = [{h.threat: f"{h.by}: {h.because}" for h in a.hidden} for a in (before, after)]
     changes = [_change(id, old.get(id), new.get(id), hidden[0].get(id), hidden[1].get(id)) for id in {**old, **new}]
+    changes = replaced(changes)
     asked = [{q["field"]: q for q in a.questions if "field" in q} for a in (before, after)]
+    closed = [q for field, q in asked[0].items() if field not in asked[1]]
+    known = {q["field"] for q in closed if after.system is not None and stated(after.system, str(q["field"]))}
     both = before.system is not None and after.system is not None
     return Changes(
         before=before.name,
@@ -110,7 +120,8 @@ def compare(before: Assessment, after: Assessment) -> Changes:
         threats=tuple(sorted(changes, key=lambda c: (CATEGORIES.index(c.category), c.threat))),
         facts=changed_facts(before.system, after.system) if both else None,
         opened=tuple(q for field, q in asked[1].items() if field not in asked[0]),
-        closed=tuple(q for field, q in asked[0].items() if field not in asked[1]),
+        answered=tuple(q for q in closed if both and q["field"] in known),
+        dropped=tuple(q for q in closed if not both or q["field"] not in known),
     )
 
 
@@ -200,6 +211,67 @@ def _same(old: Finding, new: Finding) -> _Verdict:
     if old.impact != new.impact:
         return "changed", f"impact {old.impact} -> {new.impact}", False
     return "unchanged", "", False
+
+
+# A harder way in place of an easier one -----------------------------------------------------------------------------------
+
+
+def replaced(changes: Sequence[Change]) -> list[Change]:
+    """The changes, in which a new threat that stands where an easier one was is `replaced`, and no worse.
+
+    The same attacker is left with the same goal at the same element, at no lower cost and with no greater harm. A threat
+    that was shown to hold, or that was never more than a question, left nothing to replace.
+    """
+    gone = [c.before for c in changes if c.after is None and c.category == "fixed" and c.before is not None]
+    return [_as_replaced(change, gone) for change in changes]
+
+
+def _as_replaced(change: Change, gone: Sequence[Finding]) -> Change:
+    new = change.after
+    if change.category != "new" or new is None or change.before is not None:
+        return change
+    for old in gone:
+        harder = _harder(old, new)
+        if harder:
+            because = f"in place of {old.threat}, which is gone; {harder}; {_stands(new)}"
+            return replace(change, category="replaced", because=because, worse=False)
+    return change
+
+
+def _harder(old: Finding, new: Finding) -> str:
+    """Both costs in words, where the new threat is the same one made no cheaper; else ""."""
+    same = all(getattr(old, name) == getattr(new, name) for name in ("principal", "element"))
+    cells = [(f.cell.get("phase", ""), f.cell.get("goal", "")) for f in (old, new)]
+    if not same or cells[0] != cells[1] or not all(cells[0]) or new.impact > old.impact or old.status in _GOOD:
+        return ""
+    if new.status is Status.BROKEN and old.status is not Status.BROKEN:
+        return ""  # what is shown to work now was only assumed to work before
+    was, now = _spans(old), _spans(new)
+    for unit in now:
+        if unit in was:
+            no_lower = all(b >= a for a, b in zip(was[unit][0], now[unit][0], strict=True))
+            return f"its cost {_said(was[unit], unit)} -> {_said(now[unit], unit)}" if no_lower else ""
+    return ""
+
+
+_Price = tuple[tuple[float, float], str]
+
+
+def _spans(finding: Finding) -> dict[str, _Price]:
+    """What a threat costs, by unit, with the basis: in money (measured, else the catalogue's prior), and in queries."""
+    risk, found = finding.risk, dict[str, _Price]()
+    if risk is not None and risk.low is not None and risk.basis in ("measured", "prior"):
+        high = risk.low if risk.high is None else risk.high
+        found[risk.currency or "money"] = (risk.low, high), "measured" if risk.basis == "measured" else "assumed"
+    if finding.status is Status.BROKEN and finding.cost is not None and finding.cost.queries is not None:
+        found["queries"] = (finding.cost.queries, finding.cost.queries), "measured"
+    return found
+
+
+def _said(price: _Price, unit: str) -> str:
+    (low, high), basis = price
+    amount = f"{low:,.10g}" if low == high else f"{low:,.10g} to {high:,.10g}"
+    return f"{amount}{f' {unit}' if unit != 'money' else ''} ({basis})"
 
 
 # What was measured -------------------------------------------------------------------------------------------------------

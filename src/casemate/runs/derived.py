@@ -12,7 +12,7 @@ from ..threats.chains import search
 from ..threats.derive import Derivation, derive
 from ..threats.load import load
 from ..threats.rules import rules_for
-from .findings import collect, question_of
+from .findings import blind_spots, collect, question_of
 from .risks import NOT_RUN
 
 
@@ -43,7 +43,7 @@ def derived(
         hidden=found.hidden,
         chains=chained.chains,
         conflicts=checked.conflicts if checked else (),
-        warnings=(*((chained.left_out,) if chained.left_out else ()), *_told(checked)),
+        warnings=(*blind_spots(system), *((chained.left_out,) if chained.left_out else ()), *_told(checked)),
         budget="none",
         reproduce=f"casemate threats {name}",
         personal=any(a.personal.value != "no" for a in system.assets if a.kind in ("training_data", "input_data")),

@@ -277,3 +277,12 @@ def _asking(undecided: Any, derivation: Any) -> Finding:
 def question_of(question: Any) -> dict[str, Any]:
     """An open question as a report holds it."""
     return {"field": question.path, "text": question.text, "threats": list(question.threats), "impact": question.impact}
+
+
+def blind_spots(system: System) -> tuple[str, ...]:
+    """Where a short list means that little was said, not that little can happen."""
+    if not system.principals:
+        return ("no principal is described, so hardly anything can be derived: say who reaches the system (casemate init --ask)",)
+    spoken = {row.principal for row in system.access} | {flow.from_ for flow in system.flows}
+    silent = [p.id for p in system.principals if p.id not in spoken]
+    return tuple(f"no access row and no flow speaks of {id}: nothing is derived for it; say what it can do" for id in silent)

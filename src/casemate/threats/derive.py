@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -99,12 +99,13 @@ class Derivation:
     def silent(self) -> tuple[Silent, ...]:
         """Every instance of every rule that does not apply, with the facts that say so."""
         shared: dict[tuple[Any, ...], Any] = {}
+        fired = self._fired()
         found = []
         for rule in self.rules:
             for element, principal in instances(rule, self.system):
-                ruling = rule.judge(_scene(self.system, element, principal, shared))
-                if ruling.outcome == "silent":
-                    found.append(Silent(id=threat_id(rule.id, element, principal), rule=rule.id, reason=ruling.sentence))
+                reason = _silence(rule, _scene(self.system, element, principal, shared), fired)
+                if reason:
+                    found.append(Silent(id=threat_id(rule.id, element, principal), rule=rule.id, reason=reason))
         return tuple(sorted(found, key=lambda s: s.id))
 
     def why_not(self, id: str) -> str:
@@ -117,8 +118,19 @@ class Derivation:
         rule = next((r for r in self.rules if r.id == name), None)
         if rule is None or (element, principal) not in instances(rule, self.system):
             return ""
-        ruling = rule.judge(_scene(self.system, element, principal, {}))
-        return ruling.sentence if ruling.outcome == "silent" else ""
+        return _silence(rule, _scene(self.system, element, principal, {}), self._fired())
+
+    def _fired(self) -> set[str]:
+        return {threat.id for threat in (*self.threats, *self.dropped)}
+
+
+def _silence(rule: Rule, scene: Scene, fired: Container[str]) -> str:
+    """Why a rule has nothing to say of an instance; nothing where it has."""
+    ruling = rule.judge(scene)
+    if ruling.outcome == "silent":
+        return ruling.sentence
+    over = _pointless(rule, scene, fired) if ruling.outcome == "question" else ""
+    return f"undecided, and would be hidden by {over}: {rule.dominated_by[over.partition('@')[0]]}" if over else ""
 
 
 def derive(system: System, rules: Iterable[Rule] | None = None) -> Derivation:
@@ -142,8 +154,7 @@ def derive(system: System, rules: Iterable[Rule] | None = None) -> Derivation:
 
 def _derived(system: System, rules: tuple[Rule, ...]) -> Derivation:
     threats: list[Threat] = []
-    undecided: list[Undecided] = []
-    asked = Asked()
+    waiting: list[tuple[str, _Spot, Scene, Verdict]] = []
     spot: _Spot | None = None
     for rule, scene, verdict in _open_instances(system, rules):
         element = scene.names["c"]
@@ -153,7 +164,13 @@ def _derived(system: System, rules: tuple[Rule, ...]) -> Derivation:
         if verdict.truth is YES:
             threats.append(spot.threat(id, scene, verdict))
         else:
-            undecided.append(_undecided(id, spot, scene, asked.add(id, spot.impact, rule, scene, verdict.used)))
+            waiting.append((id, spot, scene, verdict))
+    fired = {threat.id for threat in threats}
+    undecided: list[Undecided] = []
+    asked = Asked()
+    for id, spot, scene, verdict in waiting:
+        if not _pointless(spot.rule, scene, fired):  # nobody need answer what would be hidden anyway
+            undecided.append(_undecided(id, spot, scene, asked.add(id, spot.impact, spot.rule, scene, verdict.used)))
     kept, hidden, dropped = _pruned(threats, {rule.id: rule for rule in rules})
     return Derivation(
         threats=tuple(sorted(kept, key=lambda t: (-t.impact, t.id))),
@@ -193,6 +210,12 @@ def threat_id(rule: str, element: str, principal: str = "") -> str:
 
 def _scene(system: System, element: str, principal: str, shared: dict[tuple[Any, ...], Any]) -> Scene:
     return Scene(system, {"c": element, "p": principal} if principal else {"c": element}, shared)
+
+
+def _pointless(rule: Rule, scene: Scene, fired: Container[str]) -> str:
+    """The threat that has fired for the same attacker at the same place and makes this one pointless, if there is one."""
+    ids = (threat_id(id, scene.names["c"], scene.names.get("p", "")) for id in rule.dominated_by)
+    return next((id for id in ids if id in fired), "")
 
 
 def _pruned(threats: list[Threat], rules: Mapping[str, Rule]) -> tuple[list[Threat], list[Hidden], list[Threat]]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from casemate.core.errors import BadSystem, CasemateError, Problem
 from casemate.core.system import System
-from casemate.threats.derive import derive
+from casemate.threats.derive import Derivation, derive
 from casemate.threats.load import loads
 from casemate.threats.nodes import Node, read
 from casemate.threats.rules import CATALOGUE, Rule
@@ -104,18 +104,26 @@ def _verdict(rule: Rule, case: Case) -> str:
     except CasemateError as error:
         return str(error)
     threats, paths = [t.id for t in derived.threats], [q.path for q in derived.questions]
+    because = "" if threats or paths else _silence(derived, case)
     if case.kind == "fires":
         wanted = [case.expect] if case.expect else threats
-        return "" if threats and threats == wanted and not paths else _said(case, threats, paths)
+        return "" if threats and threats == wanted and not paths else _said(case, threats, paths, because)
     if case.kind == "asks":
         wanted = [case.expect] if case.expect else paths
-        return "" if paths and paths == wanted and not threats else _said(case, threats, paths)
-    return "" if not threats and not paths else _said(case, threats, paths)
+        return "" if paths and paths == wanted and not threats else _said(case, threats, paths, because)
+    return "" if not threats and not paths else _said(case, threats, paths, because)
 
 
-def _said(case: Case, threats: list[str], paths: list[str]) -> str:
+def _silence(derived: Derivation, case: Case) -> str:
+    """Why nothing came of it, in the words of --why-not."""
+    id = case.expect if case.kind == "fires" and case.expect else next((s.id for s in derived.silent), "")
+    reason = derived.why_not(id) if id else "no component is of the kind that the rule is asked of"
+    return f" ({id}: {reason})" if id and reason else f" ({reason})" if reason else ""
+
+
+def _said(case: Case, threats: list[str], paths: list[str], because: str) -> str:
     wanted = {"fires": f"to fire as {case.expect}", "silent": "silence", "asks": f"to ask for {case.expect}"}[case.kind]
-    got = "; ".join([*(f"fires {t}" for t in threats), *(f"asks for {p}" for p in paths)]) or "silence"
+    got = "; ".join([*(f"fires {t}" for t in threats), *(f"asks for {p}" for p in paths)]) or f"silence{because}"
     return f"expected {wanted}; got {got}"
 
 

@@ -151,7 +151,7 @@ def granted(grant: Grant, asked: str = "") -> Verdict:
     """A grant as a verdict: each access row is a fact."""
     value = "no" if grant.truth is NO else "unsure" if grant.truth is UNKNOWN else "yes"
     if not grant.because:
-        return Verdict(grant.truth, (Used(Fact(asked, value)),))
+        return Verdict(grant.truth, (Used(Fact(asked, value, "not listed")),))
     used = (Used(Fact(row, value), ask=row.rpartition(": ")[2]) for row in grant.because)
     return Verdict(grant.truth, tuple(used))
 
@@ -170,7 +170,7 @@ def sees(scene: Scene, who: str, on: str, level: str) -> Verdict:
         cap = scene.system.fact(path)
         return Verdict(truth, (Used(cap), *(Used(Fact(row, f"capped to {seen.level}")) for row in seen.because)))
     if not seen.because:
-        return Verdict(truth, (Used(Fact(f"access({who}, {on}): {_SEE[level]}", "no")),))
+        return Verdict(truth, (Used(Fact(f"access({who}, {on}): {_SEE[level]}", "no", "not listed")),))
     return Verdict(truth, tuple(Used(Fact(row, "yes")) for row in seen.because))
 
 
