@@ -109,7 +109,8 @@ def test_a_host_is_told_all_that_is_sent_to_it_regression(cli, tmp_path):
 
 def test_threats_harden_and_lists(cli):
     code, out, _ = cli("threats", "system.yaml")
-    assert code == 1 and "budget:" in out
+    assert code == 1 and "can be tested here" in out and "own budget" not in out
+    assert "own budget not stated" in cli("threats", "system.yaml", "--all")[1]
     assert json.loads(cli("threats", "system.yaml", "--json")[1])["assessments"][0]["findings"]
     code, out, err = cli("harden", "system.yaml", "--budget", "quick", "--quiet")
     assert code == 1 and "Traceback" not in err

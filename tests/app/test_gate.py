@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from casemate.app import main as app
-from casemate.core.evidence import Cost, Status
+from casemate.core.evidence import Cost, Evidence, Status, Verdict
 from casemate.core.finding import Assessment, Finding
 from casemate.report.as_json import render
 from casemate.store.cells import Store
@@ -51,7 +51,12 @@ def cli(tmp_path, monkeypatch, capsys):
 
 
 def made(status, name="shop", queries=40.0, threat="EV-03@api#customer"):
+    run = Evidence(
+        attack="evasion.square", params={}, adversary="", may=(), budget="", target="", fingerprint=None, case="evade", seed=0, measure="m",
+        rate=0.0, interval=None, n=9, verdict=Verdict.RESISTED,
+    )  # fmt: skip
     finding = Finding(
+        evidence=(run,) if status is Status.RESISTED else (),
         threat=threat, rule="EV-03", title="Label-only evasion", element="api", principal="customer", explanation="", impact=4, status=status,
         severity="critical" if status is Status.BROKEN else "none", cost=Cost(queries=queries) if status is Status.BROKEN else None,
     )  # fmt: skip
@@ -91,7 +96,7 @@ def test_diff_with_a_stored_run(cli, reports):
         store.add_run(one.digest(), one.name, json.dumps(one.to_dict()))
     first, second = (made(s).digest() for s in (Status.RESISTED, Status.BROKEN))
     code, out, _ = cli("diff", first[:12], second, "--store", "evidence.db")
-    assert code == 1 and "was resisted; broken" in out
+    assert code == 1 and "was resisted (m 0 by evasion.square" in out
     code, _, err = cli("diff", "0" * 12, second, "--store", "evidence.db")
     assert code == 2 and "names no run in evidence.db" in err
     code, _, err = cli("diff", first[:12], second)
@@ -186,7 +191,7 @@ def test_gate_knows_how_long_a_break_is_open(cli, reports):
 @pytest.mark.usefixtures("reports")
 def test_evidence_is_stale_where_the_description_says_something_else(cli):
     code, out, _ = cli("gate", "held.json", "--policy", "gate.yaml", "--description", "scores.yaml")
-    assert "stale_evidence" not in out  # another system
+    assert code == 2 and "same_system: --description is of shop-scores, not of shop" in out and "stale_evidence" not in out
     code, out, _ = cli("gate", "held.json", "--policy", "gate.yaml", "--description", "system.yaml")
     assert code == 0 and "warn: stale_evidence" in out and "the evidence does not know it" in out
 
@@ -195,6 +200,165 @@ def test_a_policy_with_a_slip(cli, tmp_path):
     (tmp_path / "gate.yaml").write_text("casemate: 1\ngate:\n  expird: fail\n")
     code, out, err = cli("gate", "system.yaml", "--policy", "gate.yaml")
     assert code == 2 and out == "" and "gate.yaml:3: gate.expird: unknown key (did you mean 'expired'?)" in err
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ('{"format": "casemate.report/1", "assessments": []}', "nothing_judged: there is no system in it"),
+        (render([Assessment(name="shop", path="system.yaml", system=None, findings=())]), "nothing_judged: shop has no threat"),
+        (render([made(Status.ERROR)]), "undecided: EV-03@api#customer: error"),
+        (render([made(Status.INCONCLUSIVE)]), "undecided: EV-03@api#customer: inconclusive"),
+    ],
+)
+def test_what_cannot_be_told_is_no_pass(cli, tmp_path, target, told):
+    (tmp_path / "odd.json").write_text(target)
+    code, out, _ = cli("gate", "odd.json", "--policy", "gate.yaml")
+    assert code == 2 and told in out and out.startswith("gate: could not tell")
+
+
+@pytest.mark.usefixtures("reports")
+def test_a_baseline_that_cannot_be_compared_is_no_pass(cli, tmp_path):
+    (tmp_path / "other.json").write_text(render([made(Status.RESISTED, name="web")]))
+    (tmp_path / "both.json").write_text(render([made(Status.RESISTED), made(Status.RESISTED, name="web")]))
+    (tmp_path / "old.json").write_text(render([made(Status.RESISTED)]).replace("casemate.report/1", "casemate.report/0"))
+    assert cli("gate", "held.json", "--policy", "gate.yaml", "--baseline", "held.json")[0] == 0
+    code, out, _ = cli("gate", "held.json", "--policy", "gate.yaml", "--baseline", "other.json")
+    assert code == 2 and "same_system: the baseline is of web, not of shop" in out
+    code, out, _ = cli("gate", "held.json", "--policy", "gate.yaml", "--baseline", "both.json")
+    assert code == 2 and "same_system: the baseline has web; what is judged does not" in out
+    code, _, err = cli("gate", "held.json", "--policy", "gate.yaml", "--baseline", "old.json")
+    assert code == 2 and "expected a report of the format 'casemate.report/1'; got 'casemate.report/0'" in err
+
+
+@pytest.mark.parametrize("option", ["--policy", "--baseline", "--dispositions", "--description", "--store"])
+@pytest.mark.usefixtures("reports")
+def test_a_file_that_is_not_there_is_no_pass(cli, option):
+    code, out, err = cli("gate", "held.json", option, "none.file")
+    assert code == 2 and out == "" and "none.file" in err
+
+
+@pytest.mark.usefixtures("reports")
+def test_policies_that_say_nothing(cli, tmp_path):
+    (tmp_path / "gate.yaml").write_text("casemate: 1\ngate: {}\n")
+    assert cli("gate", "broken.json", "--policy", "gate.yaml")[0] == 1
+    (tmp_path / "gate.yaml").write_text("casemate: 1\ngate: {nothing: fail}\n")
+    code, out, err = cli("gate", "broken.json", "--policy", "gate.yaml")
+    assert code == 2 and out == "" and "gate.nothing: unknown key" in err
+    (tmp_path / "gate.yaml").write_text("")
+    assert cli("gate", "broken.json", "--policy", "gate.yaml")[0] == 2
+
+
+@pytest.mark.usefixtures("reports")
+def test_the_day_before_a_decision_was_made_and_its_last_day(cli, tmp_path):
+    (tmp_path / "d.yaml").write_text(ENTRY % "")
+    given = ("gate", "broken.json", "--policy", "gate.yaml", "--dispositions", "d.yaml", "--today")
+    code, out, err = cli(*given, "2026-04-30")
+    assert code == 2 and out == "" and "2026-05-01 has not come yet (today is 2026-04-30)" in err
+    assert [cli(*given, day)[0] for day in ("2026-05-01", "2026-09-01", "2026-09-02")] == [0, 0, 1]
+
+
+UNKNOWN = YAML.replace("model: {output: label}, endpoint: {auth: key, rate_limit: none}", "model: {}")
+
+
+def test_an_undecided_threat_is_called_undecided(cli, tmp_path):
+    (tmp_path / "system.yaml").write_text(UNKNOWN.replace("can: [query, see_label]", "unsure: [query]"))
+    code, out, _ = cli("gate", "system.yaml", "--policy", "gate.yaml")
+    judged = out.splitlines()[1]
+    assert "undecided" in judged and "question" not in judged, out
+    (tmp_path / "known.yaml").write_text(YAML)
+    code, out, _ = cli("diff", "known.yaml", "system.yaml")
+    assert code == 2 and "undecided" in out.splitlines()[0] and "asked" not in out.splitlines()[0]
+
+
+def test_questions_that_nobody_answered_are_not_called_closed(cli, tmp_path):
+    (tmp_path / "before.yaml").write_text(UNKNOWN)
+    (tmp_path / "answered.yaml").write_text(YAML)
+    (tmp_path / "gone.yaml").write_text(UNKNOWN.replace("kind: server", "kind: log_store").replace(", model: {}", ""))
+    out = cli("diff", "before.yaml", "answered.yaml")[1]
+    answered = out.partition("Questions answered")[2].partition("Questions no longer asked")[0]
+    assert "api.endpoint.rate_limit" in answered and "closed" not in out
+    out = cli("diff", "before.yaml", "gone.yaml")[1]
+    assert "api.endpoint.rate_limit" in out.partition("Questions no longer asked")[2] and "Questions answered" not in out
+
+
+def test_a_hardened_variant_passes_and_the_way_back_does_not(cli):
+    code, out, _ = cli("gate", "system.yaml", "--policy", "gate.yaml", "--baseline", "scores.yaml")
+    assert code == 0 and "warn: replaced: EV-03@api#customer" in out and "in place of EV-02@api#customer, which is gone" in out
+    assert cli("gate", "scores.yaml", "--policy", "gate.yaml", "--baseline", "system.yaml")[0] == 1
+    assert cli("diff", "scores.yaml", "system.yaml")[0] == 0
+
+
+# Folders ------------------------------------------------------------------------------------------------------------------
+
+RULE = 'id: ACME-01\ntitle: T\neach: model\napplies_when: {path: $c.model.output, is: label}\nexplain: "casemate: x"\n'
+BASE = YAML[: YAML.index("access:")].replace("name: shop", "name: base")
+
+
+def test_a_folder_with_everything_in_it_that_is_no_description(cli, tmp_path):
+    (tmp_path / "dispositions.yaml").write_text(ENTRY % "")
+    (tmp_path / "guard.yaml").write_text("guard: 1  # casemate: 1\napp: server:app\n")
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "ACME-01.yaml").write_text(RULE)
+    (tmp_path / "people.yaml").write_text("casemate: 1\nprincipals: [{id: eve, kind: anonymous, zone: outside}]\n")
+    (tmp_path / "more.yaml").write_text(YAML.replace("name: shop", "name: more").replace("casemate: 1", "casemate: 1\nincludes: [people.yaml]"))
+    (tmp_path / "api.yaml").write_text("openapi: 3.0.0\ninfo: {title: x}\npaths: {}\ncomponents: {schemas: {}}\n")
+    (tmp_path / "chart.yaml").write_text("{{ if .Values.system }}\nsystem: x\n")
+    (tmp_path / ".hidden.yaml").write_text("casemate: 1\nsystem: 3\n")
+    code, out, err = cli("threats", ".", "--json", "--today", "2026-06-01")
+    assert code == 1 and err == "" and [a["name"] for a in json.loads(out)["assessments"]] == ["more", "shop-scores", "shop"]
+    code, out, err = cli("gate", ".", "--policy", "gate.yaml", "--today", "2026-06-01")
+    assert err == "" and code == 0 and "dispositions: dispositions.yaml" in out
+    code, out, err = cli("diff", ".", ".")
+    assert (code, err) == (0, "") and out.count("no worse") == 3
+    assert "Traceback" not in cli("assess", ".", "--plan")[2]
+    assert "there is no store" in cli("report", ".")[2]
+
+
+def test_a_base_is_no_system_of_its_own_and_one_that_nobody_extends_is(cli, tmp_path):
+    (tmp_path / "scores.yaml").write_text(OVERLAY.replace("system.yaml", "base.yaml"))
+    (tmp_path / "base.yaml").write_text(BASE)
+    names = [a["name"] for a in json.loads(cli("threats", ".", "--json")[1])["assessments"]]
+    assert names == ["shop-scores", "shop"]
+    (tmp_path / "scores.yaml").unlink()
+    names = [a["name"] for a in json.loads(cli("threats", ".", "--json")[1])["assessments"]]
+    assert names == ["base", "shop"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "casemate: 1\nsystem: 3\n",
+        "casemate: 1\nsytem: {name: x}\n",
+        "casemate: 1\ncomponents: [{id: a}]\n",
+        "system: {name: x}\ncomponents: [{id: a}]\n",
+        "casemate: 1\nsystem: {name: x\n",
+        "\ufeffcasemate: 1\nsystem: [\n",
+        "casemate: 1\nextends: none.yaml\n",
+        "casemate: 1\ngate: {}\nsystem: {name: x}\n",
+        '{"casemate": 1, "system": {}, "components": 3}',
+        YAML.encode("utf-16"),
+        YAML.encode("utf-16-be"),
+        b"casemate: 1\nsystem: {name: \xff}\n",
+        "casemate: 1\nsystem: {name: a}\n---\ncasemate: 1\n",
+        "casemate: 1\nsystem: {name: x}\n#" + "x" * 5_000_000,
+    ],
+    ids=range(14),
+)
+@pytest.mark.parametrize("command", ["threats", "gate", "assess"])
+def test_a_broken_description_in_a_folder_is_never_skipped(cli, tmp_path, text, command):
+    (tmp_path / "odd.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    code, out, err = cli(command, ".")
+    assert code == 2 and "odd.yaml:" in err and out == ""
+
+
+def test_a_folder_without_a_description(cli, tmp_path):
+    for name in ("system.yaml", "scores.yaml"):
+        (tmp_path / name).unlink()
+    (tmp_path / "dispositions.yaml").write_text(ENTRY % "")
+    for command in (("threats", "."), ("gate", "."), ("diff", ".", "."), ("assess", ".")):
+        code, out, err = cli(*command)
+        assert code == 2 and out == "" and err.count("\n") == 1 and "no description in '.'" in err
 
 
 # taxonomy -----------------------------------------------------------------------------------------------------------------

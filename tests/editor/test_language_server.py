@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from casemate.imports.interview import asks
+from casemate.imports.opening import begun, opened, openings
+from casemate.threats.load import loads
 from casemate.threats.schema import SHIPPED
 
 HERE = Path(__file__).parent
@@ -107,6 +110,23 @@ def test_nothing_is_underlined_in_the_examples(editor: Editor, path: str) -> Non
     if "casemate: 1" not in (text := (ROOT / path).read_text()) or "system:" not in text:
         pytest.skip("not a description")
     assert editor.open(path.replace("/", "-"), text) == []
+
+
+@pytest.mark.parametrize("pick", ["first", "last", "unknown"])
+def test_nothing_is_underlined_in_what_the_interview_writes(editor: Editor, pick: str) -> None:
+    text, passed = begun("shop"), set()
+    while True:
+        system = loads(text)
+        open_ = [a for a in (*openings(system), *asks(system)) if a.path not in passed and not a.asked]
+        if not open_:
+            break
+        ask = open_[0]
+        passed.add(ask.path)
+        free = "500 a day" if "a day" in ask.form else "none" if "none" in ask.form else "3"
+        chosen = (ask.allowed[0] if pick == "first" else ask.allowed[-1]) if ask.allowed else free
+        text = opened(text, system, ask, "unknown" if pick == "unknown" else chosen)
+    assert len(passed) > 20
+    assert editor.open(f"interview-{pick}.yaml", text) == []
 
 
 @pytest.mark.parametrize(("wrong", "told"), [

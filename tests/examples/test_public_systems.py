@@ -96,7 +96,6 @@ ASKED = {
         "detector.provenance.parent.digest_verified": {"PO-08@detector"},
         "detector.model.online_learning": {"PO-05@detector#user"},
         "camera->detector.transforms": {"EV-09@detector#user"},
-        "leaves.public": {"EV-06@detector#user"},
         "libraries.dependencies.pinned": {"SY-03@libraries"},
         "pictures.storage.outsiders_write": {"SY-06@pictures"},
     },

@@ -165,6 +165,22 @@ def test_mlmodel_inputs(inputs: str, modality: str | None) -> None:
     assert facts(read_document(text.encode(), "MLmodel")).get("system.modality") == modality
 
 
+@pytest.mark.parametrize(("call", "told"), [
+    ("/feedback: {post: {responses: {}}}", "POST /feedback"),
+    ("'/items/{id}/labels': {put: {responses: {}}}", "PUT /items/{id}/labels"),
+    ("/report: {get: {responses: {}}}", ""),  # reading reports teaches nobody
+    ("/laboratory: {post: {responses: {}}}", ""),
+    ("/answers: {post: {requestBody: {content: {application/json: {schema: {$ref: '#/components/schemas/A'}}}}, responses: {}}}",
+     "POST /answers"),
+    ("/answers: {post: {parameters: [{in: body, schema: {properties: {is_correct: {type: boolean}}}}], responses: {}}}",
+     "POST /answers"),
+])  # fmt: skip
+def test_a_way_to_tell_what_is_true_is_noted(call: str, told: str) -> None:
+    text = f"openapi: 3.0.3\ncomponents: {{schemas: {{A: {{properties: {{true_label: {{type: string}}}}}}}}}}\npaths: {{{call}}}\n"
+    notes = [note for note in read_document(text.encode(), "a.yaml").notes if "describe the feedback" in note]
+    assert len(notes) == bool(told) and all(told in note for note in notes)
+
+
 def test_openapi() -> None:
     found = read(HERE / "openapi.yaml")
     assert found.format == "OpenAPI 3.1.0"

@@ -159,6 +159,80 @@ def test_two_files_that_disagree_are_both_shown_and_neither_written() -> None:
             merge(TEXT, imports, name="s", accept=["api.artifact.format"])
 
 
+OTHER = TEXT.replace("  - {id: store", "    artifact: {format: torch, path: model.pt}\n  - {id: store")
+ONNX = [("$model.artifact.format", "onnx"), ("$model.artifact.path", "model.onnx"), ("$model.artifact.digest", "sha256:1"),
+        ("$model.model.differentiable", "yes"), ("$model.model.family", "trees"), ("$model.endpoint.admin_exposed", "no")]  # fmt: skip
+
+
+def test_facts_of_another_model_file_are_held_back() -> None:
+    merged = merge(OTHER, [some(*ONNX, file="model.onnx")], name="s")
+    assert [d.path for d in merged.differences] == ["api.artifact.format", "api.artifact.path"]
+    assert [c.path for c in merged.added] == ["api.endpoint.admin_exposed"]  # of the service, not of the file
+    held = {u.claim.path: u.why for u in merged.unplaced}
+    assert held.keys() == {"api.artifact.digest", "api.model.differentiable"}
+    assert all("another file" in why and "api.artifact." in why for why in held.values())
+    assert loads(merged.text).component("api").artifact.digest is None
+
+
+def test_a_file_that_is_accepted_is_taken_whole() -> None:
+    both = ["$model.artifact.format", "api.artifact.path"]
+    merged = merge(OTHER, [some(*ONNX, file="model.onnx")], name="s", accept=both)
+    assert not merged.unplaced and not merged.differences
+    artifact = loads(merged.text).component("api").artifact
+    assert (artifact.format, artifact.path, artifact.digest) == ("onnx", "model.onnx", "sha256:1")
+    half = merge(OTHER, [some(*ONNX, file="model.onnx")], name="s", accept=both[:1])
+    assert "api.artifact.digest" in [u.claim.path for u in half.unplaced]
+    one_fact = merge(OTHER, [some(*ONNX, file="model.onnx")], name="s", accept=["api.model.differentiable"])
+    assert "api.model.differentiable" in [c.path for c in one_fact.added]
+
+
+def test_the_same_digest_is_the_same_file_wherever_it_lies() -> None:
+    text = TEXT.replace("  - {id: store", "    artifact: {digest: 'sha256:1', path: old/m.onnx}\n  - {id: store")
+    merged = merge(text, [some(*ONNX, file="model.onnx")], name="s")
+    assert [d.path for d in merged.differences] == ["api.artifact.path"]
+    assert not merged.unplaced and "api.model.differentiable" in [c.path for c in merged.added]
+
+
+def test_two_new_model_files_are_not_mixed_and_one_can_be_chosen() -> None:
+    torch = some(("$model.artifact.format", "torch"), ("$model.model.mutators", "no"), file="dir/model.pt")
+    onnx = some(("$model.artifact.format", "onnx"), ("$model.model.differentiable", "yes"), file="dir/model.onnx")
+    merged = merge(TEXT, [torch, onnx], name="s")
+    assert merged.text == TEXT and len(merged.conflicts) == 1 and len(merged.unplaced) == 2
+    for name in ("dir/model.onnx", "model.onnx"):
+        chosen = merge(TEXT, [torch, onnx], name="s", accept=[f"api.artifact.format={name}"])
+        assert {c.path for c in chosen.added} == {"api.artifact.format", "api.model.differentiable"}
+        assert [u.claim.path for u in chosen.unplaced] == ["api.model.mutators"] and not chosen.conflicts
+
+
+def test_naming_the_file_once_settles_which_file_it_is() -> None:
+    torch = some(*[(path, f"{value}2" if path != "$model.artifact.format" else "torch") for path, value in ONNX[:3]], file="model.pt")
+    merged = merge(TEXT, [torch, some(*ONNX, file="model.onnx")], name="s", accept=["api.artifact.path=model.onnx"])
+    artifact = loads(merged.text).component("api").artifact
+    assert (artifact.format, artifact.path, artifact.digest) == ("onnx", "model.onnx", "sha256:1") and not merged.conflicts
+    more = some(*ONNX, ("$model.model.output", "score"), file="d/model.onnx")
+    merged = merge(OTHER, [more], name="s", accept=["api.artifact.path=model.onnx"])
+    assert not merged.unplaced and not merged.differences and loads(merged.text).component("api").model.output == "score"
+    stated = OTHER.replace("output: unknown", "output: label")  # what a person says of the model stays even then
+    merged = merge(stated, [some(*ONNX, ("$model.model.output", "score"), file="m")], name="s", accept=["api.artifact.path=m"])
+    assert [d.path for d in merged.differences] == ["api.model.output"]
+
+
+def test_a_conflict_is_settled_by_naming_the_file() -> None:
+    files = [one("$model.model.output", "score", "a/card.md"), one("$model.model.output", "label", "b/card.md")]
+    merged = merge(TEXT, files, name="s", accept=["$model.model.output=b/card.md"])
+    assert loads(merged.text).component("api").model.output == "label" and not merged.conflicts
+    for wrong in ("api.model.output", "api.model.output=card.md", "api.model.output=c.md"):
+        with pytest.raises(UnknownName, match=r"b/card\.md"):  # the message says how it is done
+            merge(TEXT, files, name="s", accept=[wrong])
+
+
+def test_a_conflict_over_a_stated_fact_replaces_it_when_settled() -> None:
+    files = [one("$model.endpoint.auth", "none", "x"), one("$model.endpoint.auth", "oauth", "y")]
+    merged = merge(TEXT, files, name="s", accept=["api.endpoint.auth=y"])
+    assert loads(merged.text).component("api").endpoint.auth == "oauth"
+    assert [d.imported for d in merged.accepted] == ["oauth"]
+
+
 def test_two_files_that_agree_are_one_fact() -> None:
     files = [one("$model.provenance.datasets", ["a", "b"], "x"), one("$model.provenance.datasets", ["b", "a"], "y")]
     merged = merge(TEXT, files, name="s")
@@ -213,19 +287,19 @@ system:
   name: new
 components:
   # the model; edge_runtime where it runs on somebody's device
-  - id: model
+  - id: api
     kind: server
     artifact:
       format: {value: onnx, source: imported}
 """
-    assert merged.elements == ("components model",)
+    assert merged.elements == ("components api",)
 
 
 def test_the_only_server_of_an_import_is_the_model() -> None:
     found = some(("web.kind", "server"), components=({"id": "web"}, {"id": "cache"}))
     merged = merge(None, [found, one("$model.artifact.format", "onnx", "m.onnx")], name="s")
     assert loads(merged.text).fact("web.artifact.format").value == "onnx"
-    assert "components model" not in merged.elements
+    assert "components api" not in merged.elements
 
 
 # Elements ------------------------------------------------------------------------------------------------------------

@@ -78,10 +78,12 @@ def test_a_technique_has_its_worst_status_and_its_threats() -> None:
 
 
 def test_what_no_technique_fits_is_named() -> None:
-    mine = cases.finding(Status.UNTESTED, "ACME-01", mappings={"atlas": [], "nist": ["NISTAML.022 Evasion (AI 100-2e2025)"]})
-    data = layer(cases.assessment(mine, cases.finding(Status.UNTESTED)))
-    assert "No technique fits: ACME-01@api#customer." in data["description"]
-    assert {"name": "no technique fits", "value": "ACME-01@api#customer"} in data["metadata"]
+    unfit = cases.finding(Status.UNTESTED, "SY-07", mappings={})  # its rule says so, by an empty list
+    mine = cases.finding(Status.UNTESTED, "ACME-01", mappings={"nist": ["NISTAML.022 Evasion (AI 100-2e2025)"]})
+    data = layer(cases.assessment(unfit, mine, cases.finding(Status.UNTESTED)))
+    assert "No technique fits: SY-07@api#customer. No mapping is stated: ACME-01@api#customer." in data["description"]
+    assert {"name": "no technique fits", "value": "SY-07@api#customer"} in data["metadata"]
+    assert {"name": "no mapping is stated", "value": "ACME-01@api#customer"} in data["metadata"]
     assert "No technique fits" not in layer(cases.assessment(cases.finding(Status.UNTESTED)))["description"]
 
 

@@ -129,8 +129,8 @@ def lines(one: object) -> list[tuple[str, str, str]]:
 def test_the_table_names_the_test_what_it_lacks_and_the_question() -> None:
     assert lines(cases.derived_only()) == [
         ("test next", "Score-based black-box evasion at reader by customer", "evasion.square; missing: a target for reader in system.target"),
-        ("answer", "Is the model file of reader signed?", "1 threat waits for reader.artifact.signed"),
         ("decide", "Inversion at reader by customer", "nothing here attacks it: change the facts, or name an owner and a date"),
+        ("answer", "Is the model file of reader signed?", "1 threat waits for reader.artifact.signed"),
     ]
 
 
@@ -158,14 +158,38 @@ def test_one_untested_threat_by_several_attackers_is_one_line() -> None:
     assert [what for _, what, _ in lines(cases.assessment(findings=tuple(two), questions=()))] == ["Copying at reader by customer, labeller"]
 
 
-def test_the_question_and_three_tests_are_never_crowded_out() -> None:
+def test_what_is_read_from_a_file_needs_no_target() -> None:
+    def next_(**changes: object) -> str:
+        one = cases.finding("SY-01@reader", "Code execution", severity="high", risk=cases.prior(), **changes)
+        return lines(cases.assessment(findings=(one,), questions=()))[0][2]
+
+    both = next_(tests=("supply.scan",), checks=("digest.artifact",))
+    assert both == "supply.scan, digest.artifact; casemate scan or casemate threats --check runs without a target"
+    swap = next_(tests=("supply.swap",), checks=("digest.artifact",))
+    assert swap.endswith("casemate threats --check runs without a target; supply.swap needs one in system.target")
+    assert next_(tests=("supply.probe",)) == "supply.probe; missing: a target for reader in system.target"
+
+
+def test_the_gravest_comes_first_whether_or_not_something_tests_it() -> None:
+    grave = cases.finding("PO-02@reader#customer", "Grave", severity="critical", impact=4, risk=cases.prior(severity="critical"))
+    mild = cases.finding("EV-02@reader#customer", "Mild", tests=("a.b",), severity="medium", risk=cases.prior(severity="medium"))
+    broken = cases.finding("EV-03@reader#customer", "Broken", cases.made(), severity="medium")
+    sick = cases.assessment().findings[1]  # inconclusive, impact 3: as grave as it could turn out
+    found = lines(cases.assessment(findings=(mild, broken, sick, grave), questions=()))
+    assert [verb for verb, _, _ in found] == ["decide", "look closer", "fix or accept", "test next"]
+
+
+def test_the_question_is_never_crowded_out() -> None:
     broken = [cases.finding(f"EV-{i:02}@reader#customer", "T", cases.made()) for i in range(20)]
     bare = [
         cases.finding(f"PO-{i:02}@reader#customer", "P", tests=("a.b",), severity="low", risk=cases.prior()) for i in range(9)
     ]
     one = view(cases.assessment(findings=(*broken, *bare)), "s")
-    assert [d.verb for d in one.decisions] == ["fix"] * 6 + ["test next"] * 3 + ["answer"]
-    assert one.undecided == 20 + 9 + 1 - 10
+    assert [d.verb for d in one.decisions] == ["fix"] * 9 + ["answer"]
+    assert [d.verb for d in one.further] == ["fix"] * 11 + ["test next"] * 9
+    page, text = html.render([one.assessment]), markdown.render([one.assessment])
+    assert "20 more decisions" in Page(page).text and "Further decisions" in text
+    assert page.count('class="verb verb-fix"') == 20 == text.count("| fix |")
 
 
 def test_json_has_every_decision() -> None:
@@ -190,7 +214,7 @@ def test_a_description_alone_reads_as_one() -> None:
 def full() -> object:
     one = cases.derived_only()
     first = replace(one.findings[0], disposed=cases.disposed())
-    second = replace(one.findings[1], disposed=cases.disposed("violated"))
+    second = replace(one.findings[1], rule="SY-07", disposed=cases.disposed("violated"))  # whose rule says that no technique fits
     return replace(
         one, findings=(first, second, one.findings[2]), chains=(cases.CHAIN,), warnings=("rule X-01 has no technique",),
         hidden=(Hidden(threat="EV-03@reader#customer", title="Label-only", by="EV-02@reader#customer", because="scores are cheaper"),),
@@ -234,16 +258,29 @@ def test_violated_comes_before_expired_and_expired_before_what_stands() -> None:
 
 def test_a_state_has_a_sign_as_well_as_a_colour() -> None:
     sheet = (Path(html.__file__).parent / "templates" / "report.css").read_text()
-    for state in ("active", "expired", "violated"):
-        assert re.search(rf'\.ruled-{state}::before\{{content:"\S ', sheet), state
+    signs = {state: re.search(rf'\.ruled-{state}::before\{{content:"(\S) ', sheet) for state in ("active", "promised", "expired", "violated")}
+    assert all(signs.values()) and len({found.group(1) for found in signs.values() if found}) == 4
+
+
+def test_a_promised_fix_is_not_ticked_off() -> None:
+    one = cases.derived_only()
+    held = replace(one, findings=(replace(one.findings[0], disposed=cases.disposed(decision="fix")),))
+    page = html.render([held])
+    assert "ruled ruled-promised" in page and "ruled ruled-active" not in page
+    assert "ruled ruled-active" in html.render([replace(one, findings=(replace(one.findings[0], disposed=cases.disposed()),))])
 
 
 def test_no_technique_is_said_only_where_there_is_none() -> None:
     one = cases.derived_only()
-    assert "no ATLAS technique fits this threat" in shown(html.render([one]))
-    mapped = replace(one, findings=one.findings[:1])
-    assert "no ATLAS technique fits this threat" not in shown(html.render([mapped]))
-    assert "no ATLAS technique" not in threat_list.render(mapped)
+
+    def said(rule: str, **changes: object) -> str:
+        held = replace(one, findings=(replace(one.findings[0], rule=rule, **changes),))  # type: ignore[arg-type]
+        return " ".join((shown(html.render([held])), markdown.render([held]), threat_list.render(held, everything=True)))
+
+    assert said("SY-07", mappings={}).count("no ATLAS technique fits this threat") >= 3
+    own = said("ACME-01", mappings={})  # a rule that just states nothing
+    assert own.count("no mapping to ATLAS is stated") >= 3 and "no ATLAS technique" not in own
+    assert "no ATLAS technique" not in said("EV-02") and "no mapping" not in said("EV-02")
 
 
 def test_what_is_left_out_is_not_linked_to() -> None:
@@ -359,6 +396,9 @@ def test_the_list_is_compact_and_tells_assumed_from_measured() -> None:
     text = threat_list.render(derived(LOANS)[1])
     assert "Nothing was attacked" in text and "(high)" in text and "HIGH" not in text
     assert max(map(len, text.splitlines())) <= threat_list.WIDTH
+    assert len(text.splitlines()) < 60 and "17 threats, 9 of 17 can be tested here, 4 undecided, 2 open questions" in text
+    assert "PR-01@scoring#applicant,partner: Membership inference, assumed 20 to 20,000 EUR" in text
+    assert "SY-01@scoring > PR-01@scoring#supplier" in text and "budget" not in text
     broken = threat_list.render(cases.assessment())
     assert "HIGH" in broken and "(high)" not in broken and "Nothing was attacked" not in broken
     assert len(threat_list.render(derived(LOANS)[1], everything=True)) > 2 * len(text)

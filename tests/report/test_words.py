@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -19,6 +20,7 @@ from casemate.report.words import (
     evidence_id,
     sentence,
     tally,
+    worst,
 )
 
 from . import cases
@@ -79,7 +81,7 @@ def test_counts_add_up_and_leave_out_what_does_not_apply() -> None:
     one = cases.assessment()
     extra = cases.finding("AV-01@api#customer", "Flood", status=Status.NOT_APPLICABLE)
     counts = tally((*one.findings, extra))
-    assert counts == {"derived": 4, "broken": 1, "resisted": 1, "inconclusive": 1, "untested": 1, "questions": 1}
+    assert counts == {"derived": 4, "broken": 1, "resisted": 1, "inconclusive": 1, "untested": 1, "undecided": 1}
 
 
 def test_every_status_has_a_look() -> None:
@@ -96,6 +98,13 @@ def test_decisions_are_at_most_ten_and_fix_comes_first() -> None:
     found = tuple(cases.finding(f"EV-{i:02d}@reader#customer", f"T{i}", cases.made(share=0)) for i in range(12))
     shown = view(replace(cases.assessment(), findings=(*found, cases.assessment().findings[0])), "s")
     assert len(shown.decisions) == 10
-    assert shown.undecided == 4
+    assert len(shown.further) == 4 and not set(shown.further) & set(shown.decisions)
     assert shown.decisions[0].verb == "fix"
     assert [d.verb for d in shown.decisions[1:]] == ["answer"] + ["accept candidate"] * 8
+
+
+def test_a_threat_that_is_there_is_worse_than_one_that_may_be() -> None:
+    order = [Status.BROKEN, Status.ERROR, Status.STALE, Status.UNTESTED, Status.CLAIMED, Status.QUESTION, Status.RESISTED]
+    for status, other in pairwise(order):
+        assert LOOKS[status].rank < LOOKS[other].rank
+    assert worst([Status.QUESTION, Status.CLAIMED]) == "untested" and worst([Status.QUESTION, Status.RESISTED]) == "question"

@@ -10,7 +10,7 @@ import pytest
 
 from casemate.core.errors import UnknownName
 from casemate.report import _files
-from casemate.report.write import FORMATS, NotWritten, write
+from casemate.report.write import FORMATS, NotWritten, expanded, write
 
 from . import cases
 
@@ -65,3 +65,23 @@ def test_an_unknown_format_is_named_before_anything_is_written(tmp_path: Path) -
 def test_a_hostile_name_never_becomes_a_path(tmp_path: Path) -> None:
     write([cases.assessment("../../evil")], tmp_path / "here")
     assert [p.name for p in tmp_path.iterdir()] == ["here"]
+
+
+def test_csv_is_a_row_for_each_finding_and_rows_are_those_that_were_attacked(tmp_path: Path) -> None:
+    one = cases.derived_only()
+    found = write([one], tmp_path, ("csv", "rows"))
+    assert (found["csv"].name, found["rows"].name) == ("threats.csv", "rows.csv")
+    assert len(found["csv"].read_text().splitlines()) == 1 + len(one.findings)
+    assert len(found["rows"].read_text().splitlines()) == 1  # nothing was attacked
+
+
+def test_all_is_every_format_but_parquet() -> None:
+    assert set(expanded("all").split(",")) == set(FORMATS) - {"parquet"}
+    assert expanded(" all , parquet").split(",")[-1].strip() == "parquet"
+    assert expanded("html,csv") == "html,csv"
+
+
+def test_the_table_of_formats_is_complete() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "outputs.md").read_text(encoding="utf-8")
+    for name, (file, _) in FORMATS.items():
+        assert f"| `{name}` | `{file}` |" in text, name

@@ -7,6 +7,7 @@ import pytest
 
 from casemate.core.evidence import Cost, Evidence, Interval, Status, Verdict
 from casemate.core.finding import Assessment, Finding, Hidden
+from casemate.core.risk import Risk
 from casemate.report.as_json import render
 from casemate.runs.changed_facts import changed_facts
 from casemate.runs.changes import compare, pairs, states
@@ -157,10 +158,98 @@ def test_baseline_states():
     assert states(before, after) == {"A-01@x": "unchanged", "A-02@x": "updated", "A-03@x": "absent", "A-04@x": "new"}
 
 
-def test_questions_opened_and_closed():
-    asked = [{"field": f, "text": f"{f}?", "threats": [], "impact": 1} for f in ("a.b", "c.d")]
-    found = compare(assessment(questions=(asked[0],)), assessment(questions=(asked[1],)))
-    assert [q["field"] for q in found.opened] == ["c.d"] and [q["field"] for q in found.closed] == ["a.b"]
+def test_questions_opened_answered_and_no_longer_asked():
+    asked = [{"field": f, "text": f"{f}?", "threats": [], "impact": 1} for f in
+             ("api.endpoint.auth", "api.endpoint.rate_limit", "access(customer, api): see_score", "gone.model.output", "api.nothing")]  # fmt: skip
+    before = assessment(questions=tuple(asked), system=loads(SHOP))
+    opened = {"field": "c.d", "text": "c.d?", "threats": [], "impact": 1}
+    found = compare(before, assessment(questions=(opened,), system=loads(SHOP.replace(", rate_limit: none", ""))))
+    assert [q["field"] for q in found.opened] == ["c.d"]
+    assert [q["field"] for q in found.answered] == ["api.endpoint.auth", "access(customer, api): see_score"]
+    assert [q["field"] for q in found.dropped] == ["api.endpoint.rate_limit", "gone.model.output", "api.nothing"]
+    unsure = SHOP.replace("can: [query, see_label]", "can: [query, see_label], unsure: [see_score]")
+    assert asked[2] in compare(before, assessment(system=loads(unsure))).dropped
+    worth = assessment(questions=({**opened, "field": "assets(decision): I"}, {**opened, "field": "assets(decision): C"}), system=loads(SHOP))
+    found = compare(worth, assessment(system=loads(SHOP)))
+    assert [[q["field"] for q in side] for side in (found.answered, found.dropped)] == [["assets(decision): I"], ["assets(decision): C"]]
+    data = compare(before, assessment()).to_dict()  # a report: nobody can look
+    assert data["questions_answered"] == [] and len(data["questions_no_longer_asked"]) == 5
+
+
+# A harder way in place of an easier one -------------------------------------------------------------------------------------
+
+CELL = {"phase": "inference", "goal": "wrong", "surface": "api", "capability": "query"}
+
+
+def way(threat, low, high=None, status=Status.UNTESTED, **more):
+    """A threat whose cost the catalogue assumes."""
+    basis = "measured" if status is Status.BROKEN else "prior"
+    risk = None if low is None else Risk(impact=3, impact_because="", low=low, high=high or 10 * low, basis=basis, currency=more.pop("currency", ""))
+    return finding(status, f"{threat}@api#customer", **{"risk": risk, "cell": CELL, **more})
+
+
+def kind(old, new):
+    found = compare(assessment(*old), assessment(*new))
+    return {c.threat[:5]: c.category for c in found.threats}, found.code
+
+
+def test_a_harder_way_replaces_an_easier_one_and_an_easier_one_is_new():
+    assert kind([way("EV-02", 100)], [way("EV-03", 1000)]) == ({"EV-02": "fixed", "EV-03": "replaced"}, 0)
+    assert kind([way("EV-02", 100)], [way("EV-03", 100)]) == ({"EV-02": "fixed", "EV-03": "replaced"}, 0)
+    assert kind([way("EV-02", 100)], [way("EV-03", 99)]) == ({"EV-02": "fixed", "EV-03": "new"}, 1)
+    one = compare(assessment(way("EV-02", 100)), assessment(way("EV-03", 1000))).threats[0]
+    assert one.because.startswith("in place of EV-02@api#customer, which is gone; its cost 100 to 1,000 (assumed) -> 1,000 to 10,000 (assumed)")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"impact": 4}, {"element": "web"}, {"principal": "eve"}, {"cell": {**CELL, "goal": "copy"}}, {"cell": {**CELL, "phase": "training"}},
+        {"cell": {}}, {"high": 500}, {"currency": "EUR"}, {"low": None}, {"status": Status.BROKEN},
+    ],
+)  # fmt: skip
+def test_what_is_another_aim_or_not_surely_harder_is_new(more):
+    given = {"threat": "EV-03", "low": 1000, **more}
+    assert kind([way("EV-02", 100)], [way(**given)])[0]["EV-03"] == "new"
+
+
+def test_a_lower_impact_replaces_too():
+    assert kind([way("EV-02", 100)], [way("EV-03", 1000, impact=2)])[1] == 0
+
+
+@pytest.mark.parametrize("status", [Status.RESISTED, Status.MITIGATED, Status.CERTIFIED])
+def test_what_was_shown_to_hold_leaves_nothing_to_replace(status):
+    assert kind([way("EV-02", 100, status=status)], [way("EV-03", 1000)])[0]["EV-03"] == "new"
+
+
+def test_an_open_question_leaves_nothing_to_replace():
+    assert kind([way("EV-02", 100, status=Status.QUESTION)], [way("EV-03", 1000)])[0]["EV-03"] == "new"
+
+
+def test_what_stays_was_not_replaced():
+    both = [way("EV-02", 100), way("EV-03", 1000)]
+    assert kind([way("EV-02", 100)], both) == ({"EV-02": "unchanged", "EV-03": "new"}, 1)
+    hidden = (Hidden(threat="EV-02@api#customer", title="", by="EV-01@api#customer", because="cheaper"),)
+    found = compare(assessment(way("EV-02", 100)), assessment(way("EV-03", 1000), hidden=hidden))
+    assert {c.threat[:5]: c.category for c in found.threats} == {"EV-02": "changed", "EV-03": "new"}
+
+
+def test_measured_costs_are_compared_as_measured():
+    def broken(threat, queries):
+        return way(threat, None, status=Status.BROKEN, cost=Cost(queries=queries))
+
+    assert kind([broken("EV-02", 40)], [broken("EV-03", 900)])[0]["EV-03"] == "replaced"
+    assert kind([broken("EV-02", 900)], [broken("EV-03", 40)])[0]["EV-03"] == "new"
+    assert kind([way("EV-02", 100, status=Status.BROKEN)], [way("EV-03", 1000)])[0]["EV-03"] == "replaced"
+    assert kind([broken("EV-02", 40)], [way("EV-03", 1000)])[0]["EV-03"] == "new"  # queries and money are not compared
+
+
+def test_scores_taken_away_is_no_worse():
+    scores = SHOP.replace("output: label", "output: score").replace("see_label]", "see_label, see_score]")
+    sides = [derived(loads(text))[1] for text in (scores, SHOP)]
+    found = compare(*sides)
+    assert found.code == 0, [(c.threat, c.category, c.because) for c in found.threats if c.worse]
+    assert compare(sides[1], sides[0]).code == 1
 
 
 def test_pairs_by_name():

@@ -67,6 +67,7 @@ def test_a_decision_changes_nothing_but_itself(status):
     [
         (100, Cost(queries=5, money=99.0), None, "violated", "a break costs 99, less than the cost_floor 100"),
         (100, Cost(queries=5, money=100.0), None, "active", ""),
+        (100, Cost(queries=5, money=float("nan")), None, "violated", "less than the cost_floor"),
         (100, Cost(queries=5), None, "active", "cost_floor 100 could not be judged: no cost in money was measured"),
         (100, None, None, "active", "cost_floor 100 could not be judged: no cost in money was measured"),
         (100, None, Risk(impact=3, impact_because="", low=9, high=20, currency="EUR", basis="measured"), "violated", "a break costs 9 EUR, less"),
@@ -102,6 +103,7 @@ def test_a_floor_in_queries(cost, status, state, why):
     [
         ((evidence(0.4),), "violated", "rows broken 0.4 [0.3, 0.5] by evasion.square, over the rate_ceiling 0.2"),
         ((evidence(0.2),), "active", ""),
+        ((evidence(float("nan")), evidence(0.1)), "violated", "over the rate_ceiling"),
         ((evidence(0.1), evidence(0.3, attack="evasion.edits", verdict=Verdict.RESISTED)), "violated", "by evasion.edits"),
         ((evidence(0.9, verdict=Verdict.ERROR),), "active", "could not be judged: no attack was run"),
         ((evidence(0.1, verdict=Verdict.INCONCLUSIVE),), "active", "could not be judged: no attack was healthy"),

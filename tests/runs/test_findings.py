@@ -29,8 +29,7 @@ class Threat:
     ([evidence()], [], Status.BROKEN), ([evidence(Verdict.RESISTED), evidence()], [], Status.BROKEN),
     ([evidence(Verdict.RESISTED), evidence(Verdict.ERROR)], [], Status.ERROR),
     ([evidence(Verdict.RESISTED), evidence(Verdict.INCONCLUSIVE)], [], Status.INCONCLUSIVE),
-    ([evidence(Verdict.RESISTED)], [], Status.RESISTED), ([], [], Status.UNTESTED), ([], [("EV-1@a", "x", "no recipe")], Status.UNTESTED),
-    ([], [("other", "x", "no recipe")], Status.UNTESTED),
+    ([evidence(Verdict.RESISTED)], [], Status.RESISTED), ([], [], Status.UNTESTED), ([], ["x: no recipe"], Status.UNTESTED),
 ])  # fmt: skip
 def test_status(own, untested, status):
     found, reason = _status(Threat, own, untested)

@@ -13,7 +13,7 @@ from casemate.core.finding import Assessment, Finding
 from casemate.core.risk import Risk
 from casemate.runs import gate_policy
 from casemate.runs.gate import Question, first_seen, gate, stub
-from casemate.runs.gate_policy import RULES, Policy, Setting, policy_of
+from casemate.runs.gate_policy import RULES, UNTOLD, Policy, Setting, policy_of
 from casemate.threats.dispositions import dispositions_of
 from casemate.threats.nodes import compose
 
@@ -25,6 +25,18 @@ ID = "EV-02@api#customer"
 def finding(threat=ID, status=Status.BROKEN, **more):
     given = {"title": "t", "element": "api", "principal": "customer", "explanation": "", "impact": 3, "severity": "high", **more}
     return Finding(threat=threat, rule=threat[:5], status=status, file="toy.yaml", line=9, **given)
+
+
+def evidence(verdict=Verdict.RESISTED, **more):
+    return Evidence(
+        attack="a", params={}, adversary="", may=(), budget="", target="", fingerprint=None, case="evade", seed=0, measure="m", rate=0.0,
+        interval=None, n=9, verdict=verdict, **more,
+    )  # fmt: skip
+
+
+def held(one):
+    """The finding, resisted with the evidence for it."""
+    return replace(one, status=Status.RESISTED, evidence=(evidence(),), severity="none")
 
 
 def assessment(*findings, **more):
@@ -55,9 +67,10 @@ def objects(ruling):
 
 @pytest.mark.parametrize(
     ("severity", "at", "code"),
-    [("critical", "high", 1), ("high", "high", 1), ("medium", "high", 0), ("low", "low", 1), ("none", "low", 0)],
+    [("critical", "high", 1), ("high", "high", 1), ("medium", "high", 0), ("low", "low", 1), ("low", "medium", 0), ("none", "high", 1), ("SEVERE", "high", 1)],
 )
 def test_measured_severity(severity, at, code):
+    """A break with a severity that there is not is worked out again: impact 3 at an unknown cost is high."""
     ruling = judge(only("severity_at_least", at), assessment(finding(severity=severity)))
     assert ruling.code == code and len(ruling.objections) == code
 
@@ -220,9 +233,9 @@ def test_fail_warn_and_ignore(then, code, count):
 
 
 def test_what_could_not_be_judged_is_said_and_stops_only_where_it_was_asked_for():
-    ruling = judge(Policy(), assessment())
+    ruling = judge(Policy(), assessment(finding(status=Status.UNTESTED, impact=1)))
     assert ruling.code == 0 and {rule for rule, _ in ruling.unjudged} == {
-        "new_without_disposition", "regressed", "cost_drop_percent", "max_open_days",
+        "new_without_disposition", "replaced", "regressed", "cost_drop_percent", "max_open_days",
     }  # fmt: skip
     assert judge(only("regressed"), assessment()).code == 2
     assert judge(only("regressed", then="warn"), assessment()).code == 0
@@ -230,7 +243,7 @@ def test_what_could_not_be_judged_is_said_and_stops_only_where_it_was_asked_for(
 
 
 def test_a_gate_that_passes_says_on_what():
-    ruling = judge(Policy(), assessment(finding(status=Status.UNTESTED, impact=1), finding("A-01@x", Status.RESISTED)))
+    ruling = judge(Policy(), assessment(finding(status=Status.UNTESTED, impact=1), held(finding("A-01@x"))))
     assert ruling.code == 0 and ruling.statuses == {"untested": 1, "resisted": 1}
 
 
@@ -257,6 +270,149 @@ def test_a_stub_is_refused_until_it_is_filled_in_and_then_answers_the_gate():
 
 def test_the_stub_of_what_is_not_broken_has_no_floor():
     assert "conditions" not in stub(finding(status=Status.UNTESTED, cost=Cost(queries=5)), TODAY)
+
+
+# What cannot be told does not pass ------------------------------------------------------------------------------------------
+
+
+def untold(now, baseline=None, **more):
+    """The code of the default policy, and what it could not tell."""
+    ruling = judge(Policy(), now, baseline, **more)
+    return ruling.code, [reason for rule, reason in ruling.unjudged if rule in UNTOLD]
+
+
+LOW = {"impact": 1, "severity": "low"}
+
+
+@pytest.mark.parametrize(
+    ("one", "told"),
+    [
+        (finding(status=Status.ERROR, reason="the target raised", **LOW), "error (the target raised): run casemate assess again"),
+        (finding(status=Status.INCONCLUSIVE, **LOW), "inconclusive: run casemate assess again"),
+        (finding(status=Status.RESISTED, **LOW), "is said to be resisted, without evidence"),
+        (finding(status=Status.RESISTED, evidence=(evidence(), evidence(Verdict.ERROR)), **LOW), "said to be resisted, and evidence of it is error"),
+        (finding(status=Status.CERTIFIED, evidence=(evidence(Verdict.INCONCLUSIVE),), **LOW), "certified, and evidence of it is inconclusive"),
+        (finding(status=Status.UNTESTED, evidence=(evidence(Verdict.BROKEN),), **LOW), "said to be untested, and evidence of it is broken"),
+    ],
+)
+def test_evidence_that_does_not_decide_is_no_pass(one, told):
+    code, why = untold(assessment(one))
+    assert code == 2 and len(why) == 1 and told in why[0]
+    assert untold(assessment(one), dispositions=[decided()]) == (0, [])
+    assert judge(policy_of("casemate: 1\ngate: {undecided: warn}"), assessment(one)).code == 0
+
+
+@pytest.mark.parametrize("one", [held(finding()), finding(status=Status.UNTESTED, **LOW), finding(status=Status.CLAIMED, **LOW), finding(**LOW)])
+def test_what_was_shown_or_never_tested_is_told(one):
+    assert untold(assessment(one)) == (0, [])
+
+
+@pytest.mark.parametrize("status", [Status.UNTESTED, Status.CLAIMED, Status.STALE])
+def test_a_break_that_nobody_looked_at_again_is_no_pass(status):
+    now = assessment(finding(status=status, **LOW))
+    code, why = untold(now, assessment(finding(severity="high")))
+    assert code == 2 and "nobody has shown since" in why[0]
+    assert untold(now, assessment(finding(severity="low")))[0] == 0
+    assert untold(now, assessment(finding(severity="high")), dispositions=[decided()])[0] == 0
+
+
+def test_a_fact_that_was_taken_out_is_no_pass():
+    asks = finding(status=Status.QUESTION, reason="Who may call it?", **LOW)
+    other = held(finding("EV-03@api#customer"))
+    for before in (assessment(finding(status=Status.UNTESTED, **LOW), other), assessment(other)):
+        code, why = untold(assessment(asks, other), before)
+        assert code == 2 and "Who may call it?" in why[0]
+    assert untold(assessment(asks, other), assessment(asks, other)) == (0, [])
+
+
+def test_nothing_is_no_pass():
+    assert gate(Question(pairs=[], dispositions=(), today=TODAY)).code == 2
+    assert untold(assessment())[0] == 2 and "has no threat" in untold(assessment())[1][0]
+    assert untold(assessment(finding(status=Status.NOT_APPLICABLE)))[0] == 2
+    code, why = untold(assessment(finding(status=Status.QUESTION, **LOW)))
+    assert code == 2 and "every threat of toy is undecided" in why[0]
+    assert judge(policy_of("casemate: 1\ngate: {nothing_judged: ignore}"), assessment()).code == 0
+
+
+def test_another_system_is_no_pass():
+    now, other = assessment(finding(**LOW)), assessment(finding(**LOW), name="other")
+    assert untold(now, other) == (2, ["the baseline is of other, not of toy"])
+    assert untold(now, now, described={"other": other})[0] == 2
+    assert untold(now, now, described={})[0] == 2
+    assert untold(now, now, missing=["web"]) == (2, ["the baseline has web; what is judged does not"])
+    assert untold(now, now, described={"toy": now}) == (0, [])
+    assert judge(policy_of("casemate: 1\ngate: {same_system: warn}"), now, other).code == 0
+
+
+def test_a_failure_is_a_failure_whatever_else_cannot_be_told():
+    assert judge(Policy(), assessment(finding(), finding("A-01@x", Status.ERROR))).code == 1
+
+
+def test_a_threat_that_stands_there_twice_is_no_pass():
+    code, why = untold(assessment(finding(**LOW), held(finding())))
+    assert code == 2 and "stands there 2 times" in why[0]
+
+
+def test_a_break_under_a_condition_that_nobody_measured_is_no_pass():
+    broken = assessment(finding(cost=Cost(queries=50)))
+    assert untold(broken, dispositions=[decided(queries_floor=10)]) == (0, [])
+    code, why = untold(broken, dispositions=[decided(cost_floor=10)])
+    assert code == 2 and "no cost in money was measured" in why[0]
+
+
+def test_a_cost_that_was_without_end_and_a_cost_that_is_no_number():
+    sides = [assessment(finding(cost=Cost(queries=q))) for q in (float("inf"), 40.0)]
+    assert judge(only("cost_drop_percent"), sides[1], sides[0]).code == 1
+    now = assessment(finding(cost=Cost(queries=float("nan"))))
+    assert judge(only("violated"), now, dispositions=[decided(queries_floor=11)]).code == 1
+
+
+@pytest.mark.parametrize("impact", [4, None, "high"])
+def test_a_question_of_unknown_weight_may_be_a_grave_one(impact):
+    asked = {"field": "x", "text": "?", "threats": "odd", "impact": impact}
+    assert objects(judge(only("unknown_in_critical"), assessment(finding(), questions=(asked,)))) == [("unknown_in_critical", "x")]
+
+
+# Replaced, and what to do ---------------------------------------------------------------------------------------------------
+
+CELL = {"phase": "inference", "goal": "wrong", "surface": "api", "capability": "query"}
+
+
+def assumed(low, high=None):
+    return Risk(impact=3, impact_because="", low=float(low), high=float(high or 10 * low), basis="prior", severity="medium")
+
+
+def test_a_harder_way_in_place_of_an_easier_one_is_a_warning():
+    old = assessment(finding(status=Status.UNTESTED, risk=assumed(100), cell=CELL))
+    harder, easier = (assessment(finding("EV-03@api#customer", Status.UNTESTED, risk=assumed(n), cell=CELL)) for n in (1000, 10))
+    ruling = judge(Policy(), harder, old)
+    assert (ruling.code, [(o.rule, o.then) for o in ruling.objections]) == (0, [("replaced", "warn")])
+    assert judge(only("replaced"), harder, old).code == 1
+    assert objects(judge(Policy(), easier, old)) == [("new_without_disposition", "EV-03@api#customer")]
+    assert judge(Policy(), easier, old).code == 1
+    assert judge(only("replaced"), harder, old, [decided("EV-03@api#customer")]).code == 0
+
+
+ADVICE = ({"do": "Log and sign what retraining reads.", "effect": "", "reference": ""},)
+
+
+@pytest.mark.parametrize(
+    ("more", "do"),
+    [
+        ({"advice": ADVICE}, "Log and sign what retraining reads; or decide"),
+        ({"mitigations": ("service.labels_only",), "advice": ADVICE}, "mitigate it (service.labels_only), or decide"),
+        ({"mitigations": ("a", "b"), "tests": ("evasion.square",)}, "mitigate it (a, b; casemate harden tries them), or decide"),
+        ({}, "change the facts that make it (casemate threats --why), or decide"),
+    ],
+)
+def test_what_to_do_names_what_there_is(more, do):
+    now = assessment(finding(**more))
+    for policy in (only("new_without_disposition"), only("severity_at_least")):
+        (one,) = judge(policy, now, assessment(finding("EV-01@api#customer"))).objections
+        assert one.do == do
+    untested = assessment(finding(status=Status.UNTESTED, impact=4, severity="none", **more))
+    (one,) = judge(only("prior_severity_at_least"), untested).objections
+    assert one.do == ("measure it (casemate assess), or decide" if "tests" in more else do)
 
 
 # The policy file ----------------------------------------------------------------------------------------------------------
@@ -302,6 +458,19 @@ def test_a_wrong_line_of_a_policy(line, told):
     assert told in str(error.value)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.Draft202012Validator(gate_policy.schema()).validate(compose(f"casemate: 1\ngate:\n  {line}\n".encode(), "x").plain())
+
+
+def test_an_empty_policy_is_the_default_one():
+    assert policy_of("casemate: 1\ngate: {}\n").rules == Policy().rules
+    for text in ("casemate: 1\ngate:\n", "casemate: 1\ngate: []\n", ""):
+        with pytest.raises(BadSystem):
+            policy_of(text)
+
+
+def test_a_policy_of_unknown_rules_is_refused_rule_by_rule():
+    with pytest.raises(BadSystem) as error:
+        policy_of("casemate: 1\ngate: {expird: fail, foo: warn}\n")
+    assert [p.key for p in error.value.problems] == ["gate.expird", "gate.foo"]
 
 
 def test_a_policy_without_its_head():

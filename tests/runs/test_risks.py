@@ -69,6 +69,34 @@ def test_untested_is_weighed_by_the_prior_and_says_so(world):
     assert risk.impact == 4 and risk.impact_because == "at least 4, by the catalogue" and risk.margin == ""
 
 
+def test_what_the_catalogue_assumes_is_in_euro_whatever_the_prices_are_in(world):
+    francs = Prices(currency="CHF", per_1000_queries=1)
+    assert only(world).risk.currency == "EUR" == only(world, prices=francs).risk.currency
+    assert only(world, evidence(cost=Cost(5.0)), prices=francs).risk.currency == "CHF"
+
+
+@pytest.mark.parametrize(("impact", "severity"), [(4, "critical"), (3, "high"), (2, "medium"), (1, "low")])
+def test_a_rule_without_a_prior_is_weighed_by_its_impact_alone(world, impact, severity):
+    derivation, system = world((impact, "[5, 6]"))
+    bare = replace(derivation, threats=tuple(replace(t, prior=replace(t.prior, stated=False)) for t in derivation.threats))
+    (finding,) = collect(bare, system, {}, [])
+    risk = finding.risk
+    assert (risk.basis, risk.low, risk.high, risk.band, risk.currency) == ("none", None, None, "not shown", "")
+    assert finding.severity == severity == risk.severity and risk.terms == ("no cost stated",)
+
+
+def test_what_is_settled_by_reading_files_asks_for_no_target(world):
+    derivation, system = world((4, "[5, 6]"))
+
+    def changes(**more):
+        threats = tuple(replace(t, **more) for t in derivation.threats)
+        return collect(replace(derivation, threats=threats), system, {}, [])[0].risk.changes
+
+    assert changes(tests=("supply.scan",), checks=("digest.artifact",)).endswith("casemate scan or casemate threats --check.")
+    assert changes(checks=("digest.artifact",)).endswith(": casemate threats --check.")
+    assert "system.target" in changes()
+
+
 def test_broken_without_prices_keeps_the_bands_of_queries(world):
     finding = only(world, evidence(cost=Cost(5_000.0)))
     assert (finding.severity, finding.risk.band, finding.risk.basis, finding.risk.low) == ("high", "costly", "measured", None)

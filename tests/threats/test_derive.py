@@ -247,3 +247,32 @@ def test_forty_components_do_not_take_forever() -> None:
     begin = time.perf_counter()
     assert derive(system).threats
     assert time.perf_counter() - begin < 60
+
+
+def test_rules_about_outsiders_fire_where_nobody_is_described_regression() -> None:
+    text = """\
+casemate: 1
+system: {name: s}
+components:
+  - id: srv
+    kind: server
+    endpoint: {auth: none}
+    artifact: {format: pickle, digest_verified_at_load: no, signed: no, signature_verified_at_load: no}
+"""
+    assert {"SY-01@srv", "SY-02@srv", "SY-05@srv"} <= {t.id for t in derive(loads(text)).threats}
+
+
+def test_a_component_of_unknown_kind_is_asked_about_regression() -> None:
+    derivation = derive(loads("casemate: 1\nsystem: {name: s}\ncomponents: [{id: mystery}]"))
+    assert [(q.path, q.threats) for q in derivation.questions] == [("mystery.kind", ())]
+
+
+def test_a_stated_worth_beats_the_floor_of_the_catalogue_regression() -> None:
+    text = SERVER.replace("kind: decision, value: {I: 2}", "kind: decision, value: {I: 0}")
+    impacts = {t.rule: t.impact for t in derive(loads(text), ABOUT).threats}
+    assert impacts["EV-03"] == 0
+
+
+def test_what_caps_an_output_is_no_model_of_its_own_regression() -> None:
+    text = SERVER.replace("access:", "  - {id: gw, kind: postprocess, model: {output: label}}\nflows: [{from: api, to: gw}]\naccess:")
+    assert not [t.id for t in derive(loads(text)).threats if t.element == "gw"]

@@ -9,10 +9,11 @@ from pathlib import Path
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
+from casemate.core.errors import BadSystem
 from casemate.threats import reference, schema
-from casemate.threats.load import load
+from casemate.threats.load import load, loads
 from casemate.threats.nodes import compose, read
-from casemate.threats.rules import CATALOGUE, catalogue
+from casemate.threats.rules import CATALOGUE, catalogue, common_questions
 from casemate.threats.taxonomy import FILES, check_mappings, entries
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,39 @@ def test_the_schema_is_current() -> None:
 
 def test_the_page_of_all_keys_is_current() -> None:
     assert (ROOT / "docs/reference/fields.md").read_text() == schema.page(), "run: python -m casemate.threats.schema > docs/reference/fields.md"
+
+
+def test_every_key_is_explained() -> None:
+    rows = [line for line in schema.page().splitlines() if line.startswith("| `")]
+    assert len(rows) > 150
+    assert [row for row in rows if not row.rsplit("|", 2)[1].strip()] == []
+    known = schema.schema()
+    records = [known["properties"]["system"], *known["$defs"].values()]
+    assert all(part.get("description") for record in records for part in record["properties"].values())
+
+
+def test_an_explanation_agrees_with_its_question() -> None:
+    explained = schema.schema()["$defs"]["Operations"]["properties"]["rollback"]["description"]
+    assert "within a day" in explained and "within a day" in common_questions()["operations.rollback"]
+
+
+def test_unknown_is_a_value_wherever_it_is_read() -> None:
+    """A number, a text and a record of facts may be said to be unknown; a list may not, here as in the reader."""
+    checker = jsonschema.Draft202012Validator(schema.schema())
+    head = "casemate: 1\nsystem: {name: x}\n"
+    for line in (
+        "principals: [{id: a, successes_wanted: unknown, kind: unknown, access_cost: {value: unknown, source: imported}}]",
+        "components: [{id: a, endpoint: {rate_limit: unknown, cost_per_call: unknown}, decision: {threshold: unknown}}]",
+        "components: [{id: a, provenance: unknown, training: {dp: unknown}, model: unknown}]",
+        "assets: [{id: a, value: {I: unknown}}]",
+    ):
+        checker.validate(compose((head + line).encode(), "t").plain())
+        loads(head + line)
+    wrong = head + "components: [{id: a, holds: unknown}]"
+    with pytest.raises(jsonschema.ValidationError):
+        checker.validate(compose(wrong.encode(), "t").plain())
+    with pytest.raises(BadSystem):
+        loads(wrong)
 
 
 def test_the_reference_page_is_current() -> None:

@@ -35,12 +35,13 @@ def assess(
     PATHS are description files, or folders with some. A description names functions of yours, and this runs them, as a test
     runner would. Killed or interrupted, the same command goes on where it was.
     """
+    from ..report.write import expanded
     from ..runs.assess import assess as run
     from ..runs.assess import prepare
     from ..store.cells import Store
     from .decided import dispose
 
-    named = wanted(formats)
+    named = wanted(expanded(formats))
     found = descriptions(paths)
     budget = _shared(budget, len(found))
     if only_plan:

@@ -68,13 +68,15 @@ def _read(path: Path) -> _File:
     from ..threats.nodes import MAX_BYTES, compose
 
     with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1).removeprefix(b"\xef\xbb\xbf")
-    if not _KEY.search(data) and b"includes" not in data:
+        data = file.read(MAX_BYTES + 1)
+    # Only to look: one in UTF-16 is to be refused by name, like any other that cannot be read.
+    seen = data.lstrip(b"\xef\xbb\xbf\xff\xfe").replace(b"\0", b"")
+    if not _KEY.search(seen) and b"includes" not in seen:
         return _File(path, None, ours=False)
     try:
         return _File(path, compose(data, str(path)), ours=False)
     except BadSystem:  # ours, and broken: reading it as a description says where
-        return _File(path, None, ours=_STARTS.search(data) is not None)
+        return _File(path, None, ours=_STARTS.search(seen) is not None)
 
 
 def _is_description(file: _File, built_on: Iterable[str]) -> bool:

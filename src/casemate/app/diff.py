@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FORMAT = "casemate.diff/1"
 _VERDICTS = ("no worse", "worse", "could not tell")
+_NAMES = {"asked": "undecided"}
 
 
 @click.command(epilog="Exit codes: 0 no worse, 1 worse (new, regressed or cheaper), 2 could not tell, or bad input.")
@@ -55,14 +56,15 @@ def text(changes: Changes, everything: bool = False) -> str:
     from ..runs.changes import CATEGORIES, WORDS
 
     names = changes.before if changes.before == changes.after else f"{changes.before} -> {changes.after}"
-    counts = ", ".join(f"{len(held)} {c}" for c in CATEGORIES if (held := changes.of(c))) or "no threats"
+    counts = ", ".join(f"{len(held)} {_NAMES.get(c, c)}" for c in CATEGORIES if (held := changes.of(c))) or "no threats"
     lines = [f"{names}: {_VERDICTS[changes.code]} ({counts})"]
     for category in CATEGORIES:
         held = changes.of(category)
         if held and (category != "unchanged" or everything):
             lines += ["", f"  {WORDS[category]}", *(line for change in held for line in _lines(change))]
     lines += _facts(changes)
-    for word, questions in (("opened", changes.opened), ("closed", changes.closed)):
+    asked = (("opened", changes.opened), ("answered", changes.answered), ("no longer asked", changes.dropped))
+    for word, questions in asked:
         if questions:
             lines += ["", f"  Questions {word}", *(f"    {q['field']}: {q.get('text', '')}" for q in questions)]
     return "\n".join(lines) + "\n"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FORMAT = "casemate.gate/1"
 _VERDICTS = ("pass", "fail", "could not tell")
+_SAID = {"question": "undecided"}
 
 
 @click.command(epilog="Exit codes: 0 pass, 1 fail, 2 could not tell, or bad input.")
@@ -49,12 +50,15 @@ def gate(
     file = Path(dispositions) if dispositions else _beside(found)
     decided = read_dispositions(file, when) if file else ()
     before = given(baseline, store) if baseline else None
+    missing: list[str] = []
     matched: list[tuple[Assessment, Assessment | None]] = [(a, None) for a in found]
     if before is not None:
-        matched = [(now, old) for old, now in pairs(before, found) if now.path or now.findings]
+        both = pairs(before, found)
+        matched = [(now, old) for old, now in both if any(now is one for one in found)]
+        missing = [old.name for old, now in both if not any(now is one for one in found)]
     question = Question(
         pairs=matched, dispositions=decided, today=when, policy=rules,
-        described={a.name: a for a in given(description, store)} if description else {},
+        described={a.name: a for a in given(description, store)} if description else None, missing=missing,
         citations=_citations(found) if rules["taxonomy"].then != "ignore" else (),
         open_since=_open_since(store),
     )  # fmt: skip
@@ -87,10 +91,13 @@ def _citations(found: list[Assessment]) -> Any:
 
 
 def _open_since(store: str) -> Any:
+    from ..core.errors import UsageError
     from ..runs.gate import first_seen
     from ..runs.read_back import Misfit, assessment_of, parsed
 
     database = opened(store)
+    if database is None and store != STORE:
+        raise UsageError(f"there is no store at {store!r}; casemate assess makes one, or leave --store out")
     if database is None:
         return None
     runs: list[tuple[Assessment, datetime.date]] = []
@@ -107,7 +114,8 @@ def text(ruling: Ruling, file: Path | None, today: datetime.date) -> str:
     counts = [(sum(o.then == then for o in ruling.objections), then) for then in ("fail", "warn")]
     said = ", ".join(f"{n} {then}" for n, then in counts if n) or "nothing to object to"
     lines = [f"gate: {_VERDICTS[ruling.code]} ({said}) on {today}; dispositions: {file or 'none'}"]
-    lines.append("judged: " + (", ".join(f"{n} {status}" for status, n in sorted(ruling.statuses.items())) or "no threat"))
+    judged = ", ".join(f"{n} {_SAID.get(status, status)}" for status, n in sorted(ruling.statuses.items()))
+    lines.append(f"judged: {judged or 'no threat'}")
     lines += [line for objection in ruling.objections for line in _lines(objection)]
     if ruling.unjudged:
         lines += ["", "  Not judged", *(f"    {rule}: {reason}" for rule, reason in ruling.unjudged)]

@@ -11,16 +11,6 @@ import click
 
 from .echo import echo
 
-# The shape of the system. All else is asked by the rules that need it.
-_FIRST = (
-    ("name", "What is the system called", "my-system", None),
-    ("modality", "What goes into the model", "tabular", ("tabular", "image", "text", "audio", "timeseries", "graph", "bytes")),
-    ("task", "What does it decide", "binary",
-     ("binary", "multiclass", "regression", "detection", "ranking", "seq", "anomaly")),
-    ("caller", "Who sends inputs", "customer",
-     ("anonymous", "customer", "paid_account", "partner", "data_provider", "insider")),
-    ("on_device", "Does the model run on the user's own device", "no", ("yes", "no")),
-)  # fmt: skip
 _LATER, _STOP, _WHY = "unknown", "q", "?"
 
 
@@ -28,11 +18,12 @@ _LATER, _STOP, _WHY = "unknown", "q", "?"
 @click.argument("path", type=click.Path(path_type=Path), default="system.yaml")
 @click.option("--from", "sources", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
               help="Fill in facts from a model, a model card, an ML-BOM, MLmodel, OpenAPI, compose, Kubernetes. Repeatable.")
-@click.option("--accept", multiple=True, metavar="FACT", help="With --from: take the imported value here (api.endpoint.auth).")
+@click.option("--accept", multiple=True, metavar="FACT[=FILE]",
+              help="With --from: take the imported value here (api.endpoint.auth); where files conflict, that of FILE.")
 @click.option("--component", help="With --from: the component that a model file or card is about.")
 @click.option("--ask/--no-ask", default=None, help="Ask the open questions now, or do not. Left out: where there is a terminal.")
 @click.option("--again", is_flag=True, help="Ask again what was answered with unknown.")
-@click.option("--defaults", is_flag=True, help="Ask nothing at all: every fact that matters stays unknown.")
+@click.option("--defaults", is_flag=True, help="Ask nothing at all: a caller and a service, and every fact unknown.")
 @click.option("--force", is_flag=True, help="Begin anew where the file exists.")
 def init(
     path: Path, sources: tuple[Path, ...], accept: tuple[str, ...], component: str | None, ask: bool | None, again: bool,
@@ -50,15 +41,17 @@ def init(
     fresh = force or not path.exists()
     if not fresh and not (asking or sources):
         raise UsageError(f"{str(path)!r} exists; --ask goes on with it, --from FILE adds to it, --force begins anew")
-    text = None if fresh and sources else _begun(asking) if fresh else _read(path)
+    if not path.parent.is_dir():
+        raise UsageError(f"{str(path)!r} cannot be written: there is no folder {str(path.parent)!r}; make it first")
+    text = None if fresh else _read(path)
     left = 0
     if sources:
-        left = _import(text, path, sources, accept, component)
-    elif text is not None:
-        _save(path, text)
+        text, left = _import(text, path, sources, accept, component)
+    elif text is None and not asking:
+        text = _sketch(path)
     if asking:
-        _interview(path, again)
-    return _end(path, left)
+        text = _interview(path, text, again)
+    return _end(path, text, left)
 
 
 def _read(path: Path) -> str:
@@ -68,14 +61,17 @@ def _read(path: Path) -> str:
     return path.read_bytes().decode("utf-8")
 
 
-def _begun(asking: bool) -> str:
-    answers = {key: _choose(text, default, allowed) if asking else default for key, text, default, allowed in _FIRST}
-    return skeleton(answers)
+def _sketch(path: Path) -> str:
+    """Somebody who sends inputs to a service, and nothing that nobody said."""
+    from ..imports.opening import sketched
+
+    text = sketched(_stem(path))
+    _save(path, text)
+    return text
 
 
-def _choose(text: str, default: str, allowed: tuple[str, ...] | None) -> str:
-    kind: Any = click.Choice(allowed) if allowed else str
-    return str(click.prompt(text, default=default, type=kind)).strip()
+def _stem(path: Path) -> str:
+    return path.stem or "system"
 
 
 def _save(path: Path, text: str) -> None:
@@ -85,8 +81,6 @@ def _save(path: Path, text: str) -> None:
     from ..threats.load import loads
 
     loads(text, name=str(path), folder=str(path.parent))
-    if not path.parent.is_dir():
-        raise UsageError(f"{str(path)!r} cannot be written: there is no folder {str(path.parent)!r}; make it first")
     try:
         replace_file(path, text)
     except OSError as error:
@@ -98,8 +92,12 @@ def _save(path: Path, text: str) -> None:
 
 def _import(
     text: str | None, path: Path, sources: Sequence[Path], accept: tuple[str, ...], component: str | None
-) -> int:
-    """Write what the files say, then say what was written; how many things are left for a person to decide."""
+) -> tuple[str, int]:
+    """Write what the files say, then say what was written.
+
+    Returns:
+        The text, and how many things are left for a person to decide.
+    """
     from ..imports.merge import merge
     from ..imports.read import read
 
@@ -115,8 +113,8 @@ def _import(
     _list("not written", merged.unplaced)
     _list("note", merged.notes)
     _list("DIFFERS from what is stated, left as it is (--accept FACT takes the imported value)", merged.differences)
-    _list("CONFLICT between files, neither was written", merged.conflicts)
-    return len(merged.differences) + len(merged.conflicts)
+    _list("CONFLICT between files, neither was written (--accept FACT=FILE takes what that file says)", merged.conflicts)
+    return merged.text, len(merged.differences) + len(merged.conflicts)
 
 
 def _list(title: str, rows: Sequence[Any]) -> None:
@@ -127,24 +125,55 @@ def _list(title: str, rows: Sequence[Any]) -> None:
 # Asking --------------------------------------------------------------------------------------------------------------
 
 
-def _interview(path: Path, again: bool) -> None:
-    """Ask until nothing is open or the person stops. The answer decides what is asked next."""
-    from ..imports.interview import asks
-    from ..threats.load import load
+def _interview(path: Path, text: str | None, again: bool) -> str | None:
+    """Ask until nothing is open or the person stops; the answer decides what is asked next.
 
+    Returns:
+        The text as it is now in the file; None where nothing was answered and there was none.
+    """
+    from ..imports.opening import begun
+
+    fresh = text is None
+    now = begun(_stem(path)) if text is None else text
     passed: set[str] = set()
+    seen: set[str] = set()
+    made = False
     echo(f"Answer, or: {_LATER} (or just Enter) for not known, {_WHY} why it is asked, {_STOP} to stop; all is kept in {path}.")
     while True:
-        system = load(path)
-        open_ = [a for a in asks(system) if a.path not in passed and (again or not a.asked)]
+        system, open_ = _open(path, now, fresh, again)
+        if made:  # an asset of which the answer was "unknown": under its own name it is not asked at once again
+            passed |= {ask.path for ask in open_ if ask.asked and ask.path not in seen}
+        seen |= {ask.path for ask in open_}
+        open_ = [ask for ask in open_ if ask.path not in passed]
         if not open_:
-            return
-        ask = open_[0]
-        answer = _answer(ask, len(open_))
+            return text
+        try:
+            answer = _answer(open_[0], len(open_))
+        except (click.Abort, EOFError, KeyboardInterrupt):  # the end of the input, or Ctrl-C: what was answered stays
+            echo("")
+            return text
         if answer == _STOP:
-            return
-        passed.add(ask.path)
-        _write(path, system, ask, answer, passed)
+            return text
+        passed.add(open_[0].path)
+        made = answer == _LATER and open_[0].path.startswith("assets(")
+        new = _write(path, now, system, open_[0], answer)
+        if new is not None:
+            text = now = new
+        elif answer != _LATER:  # it did not fit, and is asked for again
+            passed.discard(open_[0].path)
+
+
+def _open(path: Path, text: str, fresh: bool, again: bool) -> tuple[Any, list[Any]]:
+    """The description, and what is still to be asked: its shape first."""
+    from ..imports.interview import asks
+    from ..imports.opening import openings
+    from ..threats.load import loads
+
+    system = loads(text, name=str(path), folder=str(path.parent))
+    first = openings(system, fresh=fresh)
+    known = {ask.path for ask in first}
+    listed = [*first, *(ask for ask in asks(system) if ask.path not in known)]
+    return system, [ask for ask in listed if again or not ask.asked]
 
 
 def _answer(ask: Any, left: int) -> str:
@@ -153,69 +182,56 @@ def _answer(ask: Any, left: int) -> str:
         echo(f"\n{ask.text}{choice}  ({left} open)")
         answer = str(click.prompt("", default=_LATER, prompt_suffix="> ", show_default=False)).strip()
         if answer != _WHY:
-            return answer
-        echo(f"  {ask.path} decides {', '.join(ask.threats)}; the gravest has impact {ask.impact} of 4.")
+            return answer or _LATER
+        decides = f"{ask.path} decides {', '.join(ask.threats)}; the gravest has impact {ask.impact} of 4"
+        echo(f"  {ask.why or decides}.")
 
 
-def _write(path: Path, system: Any, ask: Any, answer: str, passed: set[str]) -> None:
-    """Write the answer; one that does not fit is told and asked for again."""
+def _write(path: Path, text: str, system: Any, ask: Any, answer: str) -> str | None:
+    """The text with the answer, written; None where the answer does not fit, which is told."""
     from ..core.errors import UsageError
-    from ..imports.interview import answered
+    from ..imports.opening import opened
 
     try:
-        _save(path, answered(path.read_bytes().decode("utf-8"), system, ask, answer))
+        new = opened(text, system, ask, answer)
+        _save(path, new)
     except UsageError as error:
         echo(f"  {error}")
-        if answer != _LATER:
-            passed.discard(ask.path)
+        return None
+    return new
 
 
-def _end(path: Path, left: int) -> int:
-    from ..threats.derive import derive
-    from ..threats.load import load
+# The end -------------------------------------------------------------------------------------------------------------
 
-    result = derive(load(path))
-    echo(f"{path}: {len(result.threats)} threats derived, {len(result.questions)} open questions.")
+
+def _end(path: Path, text: str | None, left: int) -> int:
+    from ..imports.opening import missing
+
+    if text is None:
+        echo(f"Nothing was answered, so {path} was not written.")
+        return 0
+    system, open_ = _open(path, text, fresh=False, again=False)
+    lacking = missing(system)
+    if lacking:
+        echo(f"{path}: {lacking}: nothing can be derived; casemate init {path} --ask asks.")
+    else:
+        _count(path, system, len(open_))
     if left:
         echo(f"{left} to decide: see DIFFERS and CONFLICT above.")
-    bound = "" if load(path).target else "bind your model in system.target and run "
-    echo(f"Next: casemate threats {path}; then {bound}casemate assess {path}")
     return 1 if left else 0
 
 
-def skeleton(answers: dict[str, str]) -> str:
-    """The YAML text of a first description: its shape, and nothing that nobody said."""
-    import json
+def _count(path: Path, system: Any, unasked: int) -> None:
+    from ..threats.derive import derive
 
-    name = json.dumps(answers["name"])  # quoted: a name may hold anything
-    device = answers["on_device"] == "yes"
-    kind, zone = ("edge_runtime", "device") if device else ("server", "service")
-    home = "{id: device, trust: user_device}" if device else "{id: service, trust: prod}"
-    can = "query, read_binary" if device else "query"
-    return f"""# Facts are yes, no or unknown; what is left out is unknown. `casemate schema` helps your editor.
-casemate: 1
-system:
-  name: {name}
-  task: {answers["task"]}
-  modality: {answers["modality"]}
-  # To attack it, bind your own functions (module:function, beside this file):
-  # target:
-  #   - component: model
-  #     factory: "bind:target"      # returns an nn.Module, an estimator, an .onnx path, a callable, or cm.wrap(...)
-  #     data: "bind:holdout"        # returns (x, y) that no training saw
-  #     recipe: "bind:recipe"       # returns cm.Recipe(fit, x, y): for poisoning, membership, hardening by training
-  #     within: {{kind: ball, norm: linf, radius: 0.05, low: 0.0, high: 1.0}}
-zones:
-  - {{id: outside, trust: public}}
-  - {home}
-principals:
-  - {{id: caller, kind: {answers["caller"]}, zone: outside}}
-components:
-  - id: model
-    kind: {kind}
-    zone: {zone}
-flows:
-  - {{from: caller, to: model, channel: https}}
-access:
-  - {{principal: caller, on: model, can: [{can}], unsure: [see_label, see_score]}}
-"""
+    result = derive(system)
+    echo(f"{path}: {_many(len(result.threats), 'threat')} derived, {_many(len(result.questions), 'open question')}.")
+    if unasked:
+        them = "it" if unasked == 1 else "them"
+        echo(f"{_many(unasked, 'question')} left that nobody was asked: casemate init {path} --ask goes on with {them}.")
+    bound = "" if system.target else "bind your model in system.target and run "
+    echo(f"Next: casemate threats {path}; then {bound}casemate assess {path}")
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -43,11 +43,11 @@ def report(
     if not paths:
         return _listed(database, as_json)
     from ..report.as_json import render
-    from ..report.write import write
+    from ..report.write import expanded, write
     from ..runs.assess import ABSENT, assess
     from .decided import dispose
 
-    named = wanted(formats)
+    named = wanted(expanded(formats))
     found = descriptions(paths)
     done = [assess(path, store=database, seed=seed, budget=budget, only_stored=True) for path in found]
     if not any(map(_held, done)) and any(u["reason"] == ABSENT for a in done for u in a.untested):

@@ -14,15 +14,15 @@ from .show import descriptions, wanted
 @click.command()
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
-@click.option("--all", "everything", is_flag=True, help="List hidden threats too, and every fact and piece of advice.")
+@click.option("--all", "everything", is_flag=True, help="A block for each threat: who, facts, advice; all that is hidden too.")
 @click.option("--why", metavar="ID", help="Say what makes a threat (EV-04@api, EV-04@api#customer): facts, adversary, route.")
 @click.option("--why-not", metavar="ID", help="Say why a threat (e.g. EV-01@api#customer) is not in the list.")
 @click.option("--rules", multiple=True, help="A file or folder with rules of your own, beside the shipped ones.")
 @click.option("--dispositions", type=click.Path(path_type=Path), help="What was decided. Left out: dispositions.yaml beside it.")
 @click.option("--check", "static", is_flag=True, help="Let static checks read the files the description names, first.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also write files there, as --format says.")
-@click.option("--format", "formats", default="html,json,md,threats,sarif,navigator,tmbom,svg,mermaid,dot", show_default=True,
-              help="With --out: which files, separated by commas.")  # fmt: skip
+@click.option("--format", "formats", default="html,json,md,csv,sarif,navigator,tmbom,svg,mermaid,dot", show_default=True,
+              help="With --out: which files, separated by commas; rows, github, parquet too. all: all but parquet.")
 @click.option("--shop", is_flag=True, hidden=True, help="With test: print the system that fixtures vary.")
 @click.option("--today", hidden=True, help="The day against which dispositions expire (YYYY-MM-DD).")
 def threats(
@@ -40,10 +40,11 @@ def threats(
         from .why import explain
 
         return explain(descriptions(paths), rules, why, why_not)
+    from ..report.write import expanded
     from ..runs.derived import derived
     from .decided import dispose
 
-    named = wanted(formats)
+    named = wanted(expanded(formats))
     done = [derived(path, rules=rules, static=static)[1] for path in descriptions(paths)]
     done = dispose(done, dispositions, today)
     if out:
@@ -70,7 +71,7 @@ def _exit(done: list[Any]) -> int:
     found = [f for a in done for f in a.findings]
     if any(f.status is not Status.QUESTION for f in found):
         return 1
-    return 2 if found else 0
+    return 2 if found or any(a.questions or a.warnings for a in done) else 0
 
 
 def _shop() -> int:

@@ -59,20 +59,21 @@ def _answer(id: str, result: Any) -> list[str]:
 
 
 def _because(threat: Any, system: Any, hidden: Any) -> list[str]:
-    from ..core.surface import reach
+    from ..report.attacker import abilities, budget, routes
 
     lines = [f"{threat.id}  {threat.title}", f"  {threat.explanation}"]
     if hidden:
         lines.append(f"  hidden by {hidden.by}: {hidden.because}")
     lines += [f"  because {fact}{_at(system.place(fact.path.partition(': ')[0]))}" for fact in threat.facts]
-    route = reach(system, threat.principal, threat.element) if threat.principal else ()
-    if route:
-        lines.append(f"  route: {' -> '.join(route)}")
-    adversary = threat.adversary
-    lines.append(f"  may: {', '.join(adversary.may.names) or 'nothing'}; budget: {adversary.budget}")
+    adversary, who, at = threat.adversary, threat.principal, threat.element
+    if who:
+        ways = routes(system, who, at, threat.cell.get("phase", ""), adversary.derived_from)
+        lines += [f"  route: {' -> '.join(way)}" for way in ways]
+    lines.append(f"  may: {abilities(system, who, at, adversary.may.names)}")
+    lines.append(f"  budget: {budget(system, who, at, adversary.budget, adversary.may.names)}")
     lines += [f"  granted by {row}" for row in adversary.derived_from]
     lines.append(f"  harm: {threat.harm} Impact {threat.impact} of 4: {threat.impact_because}")
-    lines.append(f"  tested by: {', '.join(threat.tests) or 'no attack yet'}")
+    lines.append(f"  tested by: {', '.join((*threat.tests, *threat.checks)) or 'nothing here yet'}")
     return lines
 
 

@@ -98,15 +98,15 @@ class System:
     and a threat id such as `EV-02@api#customer` name their elements bare.
     """
 
-    name: str = ""
-    version: str | None = None
-    description: str | None = None
-    owner: str | None = None
-    task: Literal["binary", "multiclass", "regression", "detection", "ranking", "seq", "anomaly"] | None = None
-    modality: Literal["tabular", "image", "text", "audio", "timeseries", "graph", "bytes"] | None = None
-    decision: Decision | None = None
-    target: tuple[Binding, ...] = ()
-    prices: Prices | None = None
+    name: str = ""  # what reports call it
+    version: str | None = None  # of the system, in your words
+    description: str | None = None  # what it is for
+    owner: str | None = None  # who answers for it
+    task: Literal["binary", "multiclass", "regression", "detection", "ranking", "seq", "anomaly"] | None = None  # what it decides
+    modality: Literal["tabular", "image", "text", "audio", "timeseries", "graph", "bytes"] | None = None  # what goes in
+    decision: Decision | None = None  # what happens with the answers
+    target: tuple[Binding, ...] = ()  # what makes components executable
+    prices: Prices | None = None  # what an attack costs, and in which currency
     rules: tuple[str, ...] = ()  # files or folders with rules of your own, beside the description
     zones: tuple[Zone, ...] = ()
     principals: tuple[Principal, ...] = ()

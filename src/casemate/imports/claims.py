@@ -170,7 +170,7 @@ def model_component(imports: Sequence[Import], system: System | None, chosen: st
             return candidates[0], ""
         if candidates:
             return "", f"several components may serve the model ({', '.join(candidates)}); choose one with --component"
-    return _free("model", {*mine, *offered, *(id for kind in SECTIONS for id in _ids(system, kind))}), ""
+    return _free("api", {*mine, *offered, *(id for kind in SECTIONS for id in _ids(system, kind))}), ""
 
 
 def _serving(imports: Sequence[Import]) -> set[str]:
@@ -184,7 +184,7 @@ def _serving(imports: Sequence[Import]) -> set[str]:
 
 
 def _free(wanted: str, taken: set[str]) -> str:
-    names = (wanted, *(f"{wanted}_{n}" for n in range(2, len(taken) + 3)))
+    names = (wanted, *(f"{wanted}-{n}" for n in range(2, len(taken) + 3)))
     return next(name for name in names if name not in taken)
 
 

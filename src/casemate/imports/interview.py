@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -40,6 +40,7 @@ class Ask:
         path: The fact, as in `casemate.threats.derive.Question.path`.
         allowed: The answers, where they are few; `form` says in words what is wanted otherwise.
         asked: Whether the description says already that it is not known.
+        why: Why it is asked, where no threat is named by it.
     """
 
     path: str
@@ -49,6 +50,7 @@ class Ask:
     allowed: tuple[str, ...] = ()
     form: str = ""
     asked: bool = False
+    why: str = ""
 
 
 def asks(system: System, rules: Iterable[Rule] | None = None) -> tuple[Ask, ...]:
@@ -63,13 +65,25 @@ def answered(text: str, system: System, ask: Ask, answer: str) -> str:
     Raises:
         UsageError: The answer is none that the fact can have; says which are.
     """
-    answer = answer.strip()
-    change = _change(system, ask, answer)
+    return spliced(text, ask.path, _changes(system, ask, answer.strip()))
+
+
+def spliced(text: str, path: str, changes: Sequence[Change]) -> str:
+    """The text with an answer's changes in it; `UsageError` where a part that several places share would change."""
     splicer = Splicer(text)
-    obstacle = splicer.obstacle(change.section, change.identity, _first_keys(change.tree))
-    if obstacle:
-        raise UsageError(f"{ask.path} cannot be written: {obstacle}; write it by hand")
-    return splicer.apply([change])
+    for change in changes:
+        obstacle = splicer.obstacle(change.section, change.identity, _first_keys(change.tree))
+        if obstacle:
+            raise UsageError(f"{path} cannot be written: {obstacle}; write it by hand")
+    return splicer.apply(changes)
+
+
+def free_id(wanted: str, system: System, besides: Collection[str] = ()) -> str:
+    """An id that names nothing yet: the wanted one, or with -2, -3 behind it."""
+    sections = ("zones", "principals", "assets", "components", "flows", "controls")
+    taken = {"system", *besides, *(element.id for section in sections for element in getattr(system, section))}
+    names = (wanted, *(f"{wanted}-{index}" for index in range(2, len(taken) + 3)))
+    return next(name for name in names if name not in taken)
 
 
 # Questions -----------------------------------------------------------------------------------------------------------
@@ -135,6 +149,11 @@ def _form(hint: Any) -> str:
 # Answers -------------------------------------------------------------------------------------------------------------
 
 
+def _changes(system: System, ask: Ask, answer: str) -> list[Change]:
+    first, _, rest = ask.path.partition(".")
+    return _zone(system, first, answer) if rest == "zone" else [_change(system, ask, answer)]
+
+
 def _change(system: System, ask: Ask, answer: str) -> Change:
     if ask.allowed and answer != "unknown" and answer not in ask.allowed:
         raise UsageError(f"{answer!r} is no answer to that; allowed: {', '.join(ask.allowed)}, unknown")
@@ -144,8 +163,6 @@ def _change(system: System, ask: Ask, answer: str) -> Change:
     if asset:
         return _asset(system, asset[1], asset[2], answer)
     first, *keys = ask.path.split(".")
-    if keys == ["zone"]:
-        return _zone(system, first, answer)
     if ask.path.endswith(".provenance.parent.public") and answer == "none":
         return _placed(system, first, ["provenance", "parent"], Leaf("none", word=True))
     if keys[-1] == "rate_limit":
@@ -217,25 +234,26 @@ def _asset(system: System, kind: str, key: str, answer: str) -> Change:
     """No asset of this kind is stated: the answer makes one, at stake wherever the rules ask."""
     if kind not in typing.get_args(AssetKind):
         raise UsageError(f"there is no kind of asset {kind!r}")
-    if answer == "unknown":
-        value: Tree = {}
-    else:
-        value = {"value": {key: Leaf(int(answer))}} if key in _WORTH else {key: Leaf(answer, word=True)}
-    taken = {e.id for section in ("zones", "principals", "assets", "components", "flows") for e in getattr(system, section)}
-    name = next(n for n in (kind, *(f"{kind}_{i}" for i in range(2, len(taken) + 3))) if n not in taken)
+    # Not known: said in so many words, so that the fact has a place in the file and is not asked at once again.
+    said = "unknown" if answer == "unknown" else int(answer) if key in _WORTH else answer
+    value: Tree = {"value": {key: Leaf(said, word=True)}} if key in _WORTH else {key: Leaf(said, word=True)}
+    name = free_id(kind.replace("_", "-"), system)
     return Change(section="assets", identity={"id": name}, tree={"kind": Leaf(kind, word=True), **value})
 
 
-def _zone(system: System, id: str, answer: str) -> Change:
-    """An existing zone by its id. A kind of trust is taken for a zone of that kind, which must be there."""
+def _zone(system: System, id: str, answer: str) -> list[Change]:
+    """An existing zone by its id, or by its trust where one is of that trust; else a new zone of that trust."""
     if answer == "unknown":
-        return _placed(system, id, ["zone"], Leaf(None))
-    known = {zone.id for zone in system.zones}
-    alike = [zone.id for zone in system.zones if zone.trust == answer]
-    if answer not in known and not alike:
-        named = ", ".join(known) or "none"
-        raise UsageError(f"there is no zone of trust {answer!r} yet; add one under zones, or name one of {named}")
-    return _placed(system, id, ["zone"], Leaf(answer if answer in known else alike[0]))
+        return [_placed(system, id, ["zone"], Leaf(None))]
+    known = [zone.id for zone in system.zones]
+    if answer not in (*known, *_TRUST):
+        raise UsageError(f"{answer!r} is no answer to that; allowed: {', '.join(dict.fromkeys((*known, *_TRUST)))}, unknown")
+    zone = answer if answer in known else next((z.id for z in system.zones if z.trust == answer), "")
+    if zone:
+        return [_placed(system, id, ["zone"], Leaf(zone))]
+    zone = free_id(answer.replace("_", "-"), system)
+    new = Change(section="zones", identity={"id": zone}, tree={"trust": Leaf(answer, word=True)})
+    return [new, _placed(system, id, ["zone"], Leaf(zone))]
 
 
 def _first_keys(tree: Tree) -> list[str]:

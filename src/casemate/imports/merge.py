@@ -20,6 +20,7 @@ from casemate.core.entities import NO, UNKNOWN
 from casemate.core.errors import BadSystem, UnknownName, UsageError
 from casemate.core.shape import field_key
 from casemate.core.system import System
+from casemate.imports.accept import WHICH, Accepted, of_a_file, other_files
 from casemate.imports.claims import (
     IDENTITY,
     SECTIONS,
@@ -38,83 +39,14 @@ from casemate.imports.claims import (
 )
 from casemate.imports.found import Import
 from casemate.imports.gather import MODEL
+from casemate.imports.merged import Conflict, Difference, Merged, Unplaced
 from casemate.imports.splice import Change, Leaf, Splicer, Tree, quoted
 from casemate.threats.load import VERSION, loads
 
 _ODD = re.compile(r"[^\w .,:/@+()-]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """A fact that the description states otherwise than a file.
-
-    Args:
-        stated, stated_source, stated_place: What the description says, whether that is asserted, imported or measured,
-            and file and line.
-        imported, imported_from, because: What the file says, and where.
-    """
-
-    path: str
-    stated: Any
-    stated_source: str
-    stated_place: tuple[str, int]
-    imported: Any
-    imported_from: str
-    because: str
-
-    def __str__(self) -> str:
-        file, line = self.stated_place
-        where = f"{self.stated_source}, {file}:{line}"
-        return f"{self.path}: stated {self.stated!r} ({where}); {self.imported_from} says {self.imported!r} ({self.because})"
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """A fact on which files disagree with each other. None of them is written."""
-
-    path: str
-    claims: tuple[Claim, ...]
-
-    def __str__(self) -> str:
-        return f"{self.path}: " + "; ".join(f"{c.file} says {c.value!r} ({c.because})" for c in self.claims)
-
-
-@dataclass(frozen=True, slots=True)
-class Unplaced:
-    """A fact that could not be written, and why: no component to put it on, an alias in the way, no such value."""
-
-    claim: Claim
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.claim.path} = {self.claim.value!r} ({self.claim.file}): {self.why}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Merged:
-    """A description with what was imported.
-
-    Args:
-        text: The description. Outside of what was added or accepted every byte is as it was.
-        added: Facts that were missing and are filled in.
-        kept: Facts that the description stated already, in the same words.
-        differences: Facts that it states otherwise, left as they are.
-        accepted: Those of them that `accept` named; here the imported value stands now.
-        conflicts: Facts on which the files disagree.
-        unplaced: Facts that could not be written.
-        elements: New elements, as "components api".
-        notes: What was decided on the way: renamed ids, the component that `$model` became.
-    """
-
-    text: str
-    added: tuple[Claim, ...] = ()
-    kept: tuple[Claim, ...] = ()
-    differences: tuple[Difference, ...] = ()
-    accepted: tuple[Difference, ...] = ()
-    conflicts: tuple[Conflict, ...] = ()
-    unplaced: tuple[Unplaced, ...] = ()
-    elements: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+__all__ = ["Conflict", "Difference", "Merged", "Unplaced", "merge"]
 
 
 def merge(
@@ -133,7 +65,7 @@ def merge(
         imports: From `read`, in any order: no file outranks another.
         name: The description's file in messages. A new description is called after it.
         accept: Paths of differences where the imported value is to replace the stated one. `$model` may stand for its
-            component. A conflict between two files cannot be accepted: state the value.
+            component. `PATH=FILE` takes what that file says, where files conflict.
         component: The id of the component that `$model` means, where that is not clear.
         folder: Where `extends` and `includes` are looked up.
 
@@ -148,12 +80,12 @@ def merge(
         notes += (f"the facts about the model are taken to be about {model}",)
     state = _Merging(system, text if text is not None else _new(name), model, unclear)
     state.elements(e for found in imports for e in proposed(found))
-    for path, listed in _by_path(claims(imports, model)).items():
-        state.fact(path, listed, {a.replace(MODEL, model, 1) if model else a for a in accept})
-    wanted = {a.replace(MODEL, model, 1) if model else a for a in accept}
-    open_ones = [d.path for d in (*state.differences, *state.accepted)]
-    for path in sorted(wanted - set(open_ones)):
-        raise UnknownName("difference", path, open_ones)
+    by_path = _by_path(claims(imports, model))
+    state.accept = Accepted(accept, model)
+    state.others = other_files(by_path, state.stated, state.accept)
+    for path, listed in by_path.items():
+        state.fact(path, listed)
+    state.accept.check(state.open_ones())
     return state.done(name, folder, notes)
 
 
@@ -187,6 +119,8 @@ class _Merging:
     accepted: list[Difference] = field(default_factory=list)
     conflicts: list[Conflict] = field(default_factory=list)
     unplaced: list[Unplaced] = field(default_factory=list)
+    accept: Accepted = field(default_factory=lambda: Accepted((), ""))
+    others: dict[tuple[str, str], str] = field(default_factory=dict)  # files about another model: by component and file
     names: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     index: dict[str, tuple[str, Any]] = field(default_factory=dict)  # the elements of the description by their names
@@ -256,7 +190,43 @@ class _Merging:
 
     # Facts ---------------------------------------------------------------------------------------------------------
 
-    def fact(self, path: str, listed: list[Claim], accept: set[str]) -> None:
+    def stated(self, path: str) -> Any:
+        """What the description says at a path; a flow is found by its ends too. None where it says nothing."""
+        owner, _, rest = path.partition(".")
+        if self.system is None or owner in self.fresh or not (owner in self.index or owner == "system"):
+            return None
+        id = self.index[owner][1].id if owner in self.index else owner
+        try:
+            return _stated(self.system, f"{id}.{rest}")
+        except UnknownName:
+            return None
+
+    def open_ones(self) -> list[str]:
+        """What `accept` could name."""
+        conflicting = [f"{c.path}={claim.file}" for c in self.conflicts for claim in c.claims]
+        return [d.path for d in (*self.differences, *self.accepted)] + conflicting
+
+    def _of_this_file(self, path: str, listed: list[Claim]) -> list[Claim]:
+        """The claims without those of files about another model, which are held back if they would be written."""
+        owner, _, rest = path.partition(".")
+        alike = all(listed[0].same(c.value) for c in listed)
+        if not of_a_file(path) or self.stated(path) is not None or (rest in WHICH and not alike):
+            return listed
+        kept = []
+        for claim in listed:
+            why = self.others.get((owner, claim.file), "")
+            if why and not self.accept.takes(path, claim.file):
+                self.unplaced.append(Unplaced(claim, why))
+            else:
+                kept.append(claim)
+        return kept
+
+    def fact(self, path: str, listed: list[Claim]) -> None:
+        listed = self._of_this_file(path, listed)
+        if listed and not all(listed[0].same(c.value) for c in listed):
+            listed = self.accept.chosen(listed) or listed
+        if not listed:
+            return
         claim = listed[0]
         if path.startswith(f"{MODEL}."):
             self.unplaced += [Unplaced(c, self.unclear) for c in listed]
@@ -272,7 +242,7 @@ class _Merging:
         elif not all(claim.same(c.value) for c in listed):
             self.conflicts.append(Conflict(path, tuple(listed)))
         else:
-            self._settle(claim, section or "", owner, keys, accept)
+            self._settle(claim, section or "", owner, keys)
 
     def _make_model(self) -> None:
         element = Proposed("components", {"id": self.model}, {}, "")
@@ -297,7 +267,7 @@ class _Merging:
         strangers = [id for id in named if refs and self._section(str(id)) not in refs]
         return f"there is no {', '.join(map(str, strangers))}" if strangers else ""
 
-    def _settle(self, claim: Claim, section: str, owner: str, keys: list[str], accept: set[str]) -> None:
+    def _settle(self, claim: Claim, section: str, owner: str, keys: list[str]) -> None:
         element = self.index[owner][1] if owner in self.index else None
         known = f"{element.id if element is not None else owner}.{'.'.join(keys)}"
         stated = None if owner in self.fresh or self.system is None else _stated(self.system, known)
@@ -311,7 +281,7 @@ class _Merging:
                 path=claim.path, stated=stated, stated_source=self.system.sources.get(known, "asserted"),
                 stated_place=self.system.place(known), imported=claim.value, imported_from=claim.file, because=claim.because,
             )  # fmt: skip
-            if claim.path not in accept:
+            if not self.accept.takes(claim.path, claim.file):
                 self.differences.append(difference)
                 return
         why = "" if owner in self.fresh else self.splicer.obstacle(section, change.identity, keys)

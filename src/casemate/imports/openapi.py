@@ -18,6 +18,9 @@ _PREDICTS = re.compile(r"predict|infer|score|classif|detect|invocation|invoke|ra
 _ADMIN = re.compile(r"(^|/)(admin|debug|actuator|management|internal|reload|unload|shutdown|repository)(/|$)|/load$", re.I)
 _METADATA = re.compile(r"/(metadata|labels|classes|version|model[-_]?info)/?$|/v[12]/models/\{[^/]+\}/?$", re.I)
 _TRACE = re.compile(r"^(stack_?trace|trace_?back|stack|exc_info|exception)$", re.I)
+_FEEDBACK = re.compile(
+    r"feed[_-]?back|(?<![a-z])(((re)?label(led|l?ing)?s?)|report(ed|s|ing)?|correct(ed|ions?)?)(?![a-z])", re.I
+)
 _LIMITED = re.compile(r"rate-?limit|retry-after", re.I)
 _STRENGTH = ("none", "key", "oauth", "mtls")
 _DEPTH = 8  # levels of a schema that are looked at
@@ -261,3 +264,19 @@ def _other_paths(found: Gathered, root: Node, calls: tuple[_Call, ...]) -> None:
         if call.method == "get" and _METADATA.search(call.path):
             found.fact(f"{MODEL}.endpoint.metadata_exposed", True, f"{call.shown} tells about the model", call.node)
             break
+    _feedback(found, root, calls)
+
+
+def _feedback(found: Gathered, root: Node, calls: tuple[_Call, ...]) -> None:
+    """Paths by which callers may tell what is true. Whether anything learns from it is in no such file."""
+    told = []
+    for call in calls:
+        if call.method not in ("post", "put", "patch"):
+            continue
+        body = [at(call.node, "requestBody"), *(row for row in rows(call.node, "parameters") if word(row, "in") == "body")]
+        names = [name for part in body for schema in _schemas(root, part) for name, _ in _bounded(_fields(root, schema))]
+        if _FEEDBACK.search(call.path) or any(map(_FEEDBACK.search, names)):
+            told.append(quoted(call.shown))
+    if told:
+        listed = ", ".join(told[:5])
+        found.note(f"callers can report or correct something by {listed}; if it reaches the training, describe the feedback")

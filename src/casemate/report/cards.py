@@ -9,6 +9,8 @@ from typing import Any
 from ..core.entities import Truth
 from ..core.finding import Finding
 from ..core.shape import field_key
+from ..threats.rules import Rule
+from .attacker import abilities, budget
 from .words import clean, said
 
 _NAMES = {
@@ -43,22 +45,27 @@ def advised(finding: Finding) -> tuple[Advised, ...]:
     return tuple(rows)
 
 
-def card(finding: Finding) -> tuple[tuple[str, str], ...]:
+def card(finding: Finding, system: Any = None) -> tuple[tuple[str, str], ...]:
     """Who attacks, as label and text."""
     held = dict(finding.adversary)
-    rows = [("Principal", clean(held.pop("principal", "") or finding.principal))]
-    known = {"may": "May use", "capabilities": "May use", "budget": "Budget", "knowledge": "Knows", "goal": "Goal"}
-    known |= {"derived_from": "Derived from", "access": "Derived from"}
-    for elsewhere in ("name", "facts"):
+    who = str(held.pop("principal", "") or finding.principal)
+    rows = [("Principal", clean(who))]
+    may, spends = held.pop("may", None), held.pop("budget", None)
+    if may is not None:
+        rows.append(("May", abilities(system, who, finding.element, may)))
+    if spends is not None:
+        rows.append(("Budget", budget(system, who, finding.element, str(spends), may or ())))
+    known = {"capabilities": "May", "goal": "Goal", "derived_from": "Derived from", "access": "Derived from"}
+    for elsewhere in ("name", "facts", "knowledge"):  # what is known is among what it may
         held.pop(elsewhere, None)
     for key, label in known.items():
         if held.get(key):
             value = held.pop(key)
-            rows.append((label, "; ".join(map(said, value)) if isinstance(value, list | tuple) and key != "may" else said(value)))
+            rows.append((label, "; ".join(map(said, value)) if isinstance(value, list | tuple) else said(value)))
     rows += [(clean(k).replace("_", " ").capitalize(), said(v)) for k, v in held.items() if v not in (None, "", [], ())]
     lead = finding.evidence[0] if finding.evidence else None
-    if lead and not any(label == "May use" for label, _ in rows):
-        rows.append(("May use", ", ".join(lead.may)))
+    if lead and not any(label == "May" for label, _ in rows):
+        rows.append(("May", abilities(system, who, finding.element, lead.may)))
     if lead and not any(label == "Budget" for label, _ in rows):
         rows.append(("Budget", clean(lead.budget)))
     return tuple(rows)
@@ -113,6 +120,17 @@ def references(mappings: Mapping[str, Any]) -> tuple[tuple[str, tuple[str, ...]]
         if texts:
             rows.append((_NAMES.get(framework, clean(framework)), texts))
     return tuple(rows)
+
+
+def unmapped(finding: Finding, rules: Mapping[str, Rule], framework: str = "atlas") -> str:
+    """What to say where no technique is cited: that none fits, as the rule states, or that nobody said. Else empty."""
+    if finding.mappings.get(framework):
+        return ""
+    rule = rules.get(finding.rule)
+    name = {"atlas": "ATLAS"}.get(framework, framework)
+    if rule is not None and framework in rule.unmapped:
+        return f"no {name} technique fits this threat"
+    return "" if rule is not None and any(r.taxonomy == framework for r in rule.mappings) else f"no mapping to {name} is stated"
 
 
 def _entry(entry: Any) -> str:

@@ -54,7 +54,7 @@ class Framework:
 class Coverage:
     cells: tuple[Row, ...]
     frameworks: tuple[Framework, ...]
-    unmapped: tuple[str, ...]  # threats derived here that no ATLAS technique fits
+    unmapped: tuple[str, ...]  # threats derived here of which their rule says that no ATLAS technique fits
 
 
 def coverage(assessments: Sequence[Assessment]) -> Coverage:
@@ -65,7 +65,7 @@ def coverage(assessments: Sequence[Assessment]) -> Coverage:
     return Coverage(
         cells=tuple(_row(cell, [r for r in rules.values() if _cell(r) == cell], findings) for cell in cells),
         frameworks=tuple(_framework(id, rules, findings) for id in TAXONOMIES),
-        unmapped=tuple(sorted(f.threat for f in findings if not f.mappings.get("atlas"))),
+        unmapped=tuple(sorted(f.threat for f in findings if f.rule in rules and "atlas" in rules[f.rule].unmapped)),
     )
 
 

@@ -1,4 +1,4 @@
-"""The table on top: what to decide next. At most ten lines; the rest is counted."""
+"""The table on top: what to decide next, the gravest first. At most ten lines; the rest is folded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..core.evidence import Status
-from ..core.finding import Assessment, Finding
+from ..core.finding import SEVERITIES, Assessment, Finding
 from .weighed import brief, is_assumed
 from .words import clean, count_of
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from .view import Shown
 
 DECISIONS = 10
-_KEPT = 3  # lines that what should be tested next has in any case
 _FIX = ("critical", "high")
-_URGENT = ("fix", "decide again", "fix or accept", "look closer")
+# Of one severity, in this order: what was measured before what is assumed.
+_VERBS = ("fix", "decide again", "fix or accept", "look closer", "test next", "decide", "answer", "accept candidate")
+SCAN = "supply.scan"  # the attack that `casemate scan` runs on a file, without a target
 _SICK = (Status.INCONCLUSIVE, Status.ERROR)
 
 
@@ -35,23 +36,30 @@ class Decision:
     next: str
     id: str
     threats: tuple[str, ...]
+    grave: int  # its place by severity; of what has none yet, by impact
 
 
 def decisions(
     shown: Sequence[Shown], assessment: Assessment, most: int = DECISIONS
-) -> tuple[tuple[Decision, ...], int]:
-    """Urgent first, then what to test, the question most threats wait for, and what could be accepted; and how many more."""
-    by_verb: dict[str, list[Decision]] = {}
-    for group in _groups(shown):
-        line = _line(group, assessment)
-        by_verb.setdefault(line.verb, []).append(line)
-    urgent = [line for verb in _URGENT for line in by_verb.get(verb, [])]
-    tests, asks = by_verb.get("test next", []), _asks(assessment)
-    late = [*by_verb.get("decide", []), *by_verb.get("accept candidate", [])]
-    rows = urgent[: most - len(asks) - min(_KEPT, len(tests))]
-    rows += tests[: most - len(asks) - len(rows)]
-    rows = [*rows, *asks, *late][:most]
-    return tuple(rows), len(urgent) + len(tests) + len(asks) + len(late) - len(rows)
+) -> tuple[tuple[Decision, ...], tuple[Decision, ...]]:
+    """The lines of the table and those that it has no room for, by severity; the question most threats wait for is kept."""
+    asks = _asks(assessment)
+    rows = [*(_line(group, assessment) for group in _groups(shown)), *asks]
+    rows.sort(key=_place)
+    room = max(0, most - sum(line not in rows[:most] for line in asks))
+    first = tuple([*rows[:room], *(line for line in asks if line not in rows[:room])][:most])
+    return first, tuple(line for line in rows if line not in first)
+
+
+def _place(line: Decision) -> tuple[int, int]:
+    return line.grave, _VERBS.index(line.verb)
+
+
+def _grave(finding: Finding, verb: str) -> int:
+    """By severity. What nobody could measure counts as if it were broken cheaply, for that may turn out; what resisted last."""
+    if finding.severity != "none" or verb == "accept candidate":
+        return SEVERITIES.index(finding.severity)
+    return min(3, max(0, 4 - finding.impact))
 
 
 def _groups(shown: Iterable[Shown]) -> list[list[Shown]]:
@@ -75,6 +83,7 @@ def _line(group: Sequence[Shown], assessment: Assessment) -> Decision:
         verb=verb, tone=one.tone, anchor=one.anchor, severity=f.severity, assumed=is_assumed(f), cost=brief(f), next=advice,
         what=f"{clean(f.title)} at {clean(f.element)}" + (f" by {who}" if who else ""),
         id=one.measured[0].id if one.measured else "", threats=tuple(clean(s.finding.threat) for s in group),
+        grave=_grave(f, verb),
     )  # fmt: skip
 
 
@@ -104,11 +113,23 @@ def _untested(finding: Finding, assessment: Assessment) -> tuple[str, str]:
 
 
 def _missing(finding: Finding, assessment: Assessment) -> str:
-    if finding.tests and not _bound(assessment.system, finding.element):
-        return f"missing: a target for {clean(finding.element)} in system.target"
+    """What runs the tests, or what that waits for. A check reads a file and needs no target."""
+    if not _bound(assessment.system, finding.element):
+        static = by_hand(finding)
+        attacks = ", ".join(clean(test) for test in finding.tests if test != SCAN)
+        if static:
+            return f"{static} runs without a target" + (f"; {attacks} needs one in system.target" if attacks else "")
+        if finding.tests:
+            return f"missing: a target for {clean(finding.element)} in system.target"
     if not any(f.evidence for f in assessment.findings):
         return "casemate assess runs it" if finding.tests else "casemate threats --check runs it"
     return f"missing: {clean(finding.reason) or 'a run of it'}"
+
+
+def by_hand(finding: Finding) -> str:
+    """The commands that settle it by reading files, where there are any."""
+    commands = [["casemate scan"] if SCAN in finding.tests else [], ["casemate threats --check"] if finding.checks else []]
+    return " or ".join(command for one in commands for command in one)
 
 
 def _bound(system: Any, element: str) -> bool:
@@ -125,7 +146,7 @@ def _asks(assessment: Assessment) -> list[Decision]:
     return [
         Decision(
             threats=tuple(map(clean, asked.get("threats") or ())), verb="answer", tone="question", anchor="",
-            what=text, severity="none", assumed=False, cost="", id="",
+            what=text, severity="none", assumed=False, cost="", id="", grave=SEVERITIES.index("low"),
             next=f"{count_of(waiting, 'threat')} {'waits' if waiting == 1 else 'wait'} for {clean(asked.get('field', ''))}",
         )
     ]  # fmt: skip

@@ -38,7 +38,7 @@ def _graph(assessment: Assessment) -> str:
     for row in streams(system, assessment.findings):
         if row.start in known and row.end in known:
             style = "solid" if row.asserted else "dotted"
-            label = quote(short(f"{row.number} {row.carries}", 40))
+            label = quote(short(f"{row.number} {row.carries}".strip(), 40))
             ends = f"{quote(row.start)} -> {quote(row.end)}"
             lines.append(f'  {ends} [label={label}, color="{_COLOURS[row.tone]}", style={style}];')
     return "\n".join([*lines, "}", ""])

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 MOST = 2_000_000
 _STEPS = (
     Limits(),
-    Limits(findings=30, compact=40, samples=3, sampled=6, charts=10, lines=40),
-    Limits(findings=15, compact=20, samples=1, sampled=2, charts=4, lines=20),
-    Limits(findings=5, compact=10, samples=0, sampled=0, charts=1, lines=10, chains=4),
+    Limits(findings=30, compact=40, samples=3, sampled=6, charts=10, lines=40, further=60),
+    Limits(findings=15, compact=20, samples=1, sampled=2, charts=4, lines=20, further=30),
+    Limits(findings=5, compact=10, samples=0, sampled=0, charts=1, lines=10, chains=4, further=10),
 )
 _AXES = {
     "queries": "queries to the deployed endpoint, per row",
@@ -42,7 +42,7 @@ _TERMS = {
     "resisted": "A healthy attack by this adversary did not reach its goal within this budget. Another adversary or budget may.",
     "unclear": "The attack was unhealthy, failed, or is out of date. This is no evidence of resistance.",
     "untested": "The threat applies, but nothing was measured; the reason stands beside it.",
-    "question": "A fact is unknown. Whether the threat applies depends on the answer.",
+    "question": "A fact is unknown. Whether the threat applies depends on the answer to an open question.",
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..core.finding import Assessment
 from .coverage import Row, uncovered
+from .decisions import Decision
 from .view import Limits, Measured, Shown, View, leading, opening, title, view
 from .weighed import Ruling
 from .words import BUCKETS, and_more, clean, cost_brief, in_bucket, measured, said, short, spread
@@ -15,6 +16,7 @@ from .words import BUCKETS, and_more, clean, cost_brief, in_bucket, measured, sa
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$@:-])")
 LIMITS = Limits(samples=0)
 COUNTED = ("Rules", "Derived", "Tested", "Broken")
+_WHO = ("Principal", "May", "Budget")  # of the card, what a threat without evidence is listed with
 BARE = "These threats follow from the description alone: every severity and every cost is an assumption of the catalogue."
 
 
@@ -72,20 +74,26 @@ def _system(one: View) -> list[str]:
         lines += [f"**Nothing was measured.** {BARE}", ""]
     lines += _listed("Warnings", a.warnings, one.left_out["warnings"], LIMITS.lines)
     lines += ["### Decisions", ""]
-    lines += table(
-        ("Decide", "About", "Severity", "Attacker cost", "Evidence", "Next"),
-        (
-            (d.verb, escape(d.what), severity(d.severity, d.assumed), escape(d.cost), d.id or "none", escape(d.next))
-            for d in one.decisions
-        ),
-    )
-    lines += _more(one.undecided, "decisions")
+    lines += _decided(one.decisions)
+    if one.further:
+        lines += ["#### Further decisions", "", *_decided(one.further[: LIMITS.further])]
+        lines += _more(max(0, len(one.further) - LIMITS.further), "decisions")
     if one.shown:
         lines += ["### Findings", ""]
     for s in one.shown:
         lines += _finding(s)
     lines += _more(one.left_out["findings"], "findings")
     return [*lines, *_derived(one), *_chains(one), *_claims(one), *_rulings(one), *_rest(one), *_coverage(one), *_again(one)]
+
+
+def _decided(rows: Iterable[Decision]) -> list[str]:
+    return table(
+        ("Decide", "About", "Severity", "Attacker cost", "Evidence", "Next"),
+        (
+            (d.verb, escape(d.what), severity(d.severity, d.assumed), escape(d.cost), d.id or "none", escape(d.next))
+            for d in rows
+        ),
+    )
 
 
 def _derived(one: View) -> list[str]:
@@ -96,7 +104,9 @@ def _derived(one: View) -> list[str]:
         f = s.finding
         weight = f", {severity(f.severity, s.assumed)}" if f.severity != "none" else ""
         lines += [f"#### {s.label}{weight}: {escape(f.title)} ({escape(f.threat)})", ""]
-        lines += [escape(f.explanation or s.sentence), "", *_weight(s)]
+        lines += [escape(f.explanation or s.sentence), ""]
+        lines += [f"- {label}: {escape(text)}" for label, text in s.card if label in _WHO]
+        lines += _weight(s)
         runs = ", ".join([*f.tests, *f.checks])
         lines += [f"- Would test it: {escape(runs) if runs else 'nothing here runs this'}", *_advice(s), ""]
     return [*lines, *_more(one.left_out["compact"], "threats")]
@@ -113,7 +123,7 @@ def _advice(s: Shown) -> list[str]:
     for one in s.advice:
         known = f"; {one.reference}" if one.reference else ""
         lines.append(f"- Do: {escape(one.do)} ({escape(one.effect + known)})")
-    return [*lines, "- no ATLAS technique fits this threat"] if s.unmapped else lines
+    return [*lines, f"- {escape(s.unmapped)}"] if s.unmapped else lines
 
 
 def _ruled(one: Ruling) -> str:

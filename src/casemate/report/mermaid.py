@@ -41,7 +41,7 @@ def chart(assessment: Assessment) -> str:
     for row in streams(system, assessment.findings):
         if row.start in ids and row.end in ids:
             arrow = "-->" if row.asserted else "-.->"
-            lines.append(f'{ids[row.start]} {arrow}|"{escape(short(f"{row.number} {row.carries}", 40))}"| {ids[row.end]}')
+            lines.append(f'{ids[row.start]} {arrow}|"{escape(short(f"{row.number} {row.carries}".strip(), 40))}"| {ids[row.end]}')
     used = {id: tone.get(id, "none") for id in ids}
     lines += [f"classDef {name} {_FILL[name]};" for name in TONES if name in used.values()]
     lines += [f"class {ids[id]} {name};" for id, name in used.items()]

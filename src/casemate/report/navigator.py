@@ -25,8 +25,8 @@ VERSIONS = {"layer": "4.3", "navigator": "4.6.4"}
 COLOURS = {
     "broken": ("#e8896a", 100),
     "unclear": ("#e6c86a", 70),
-    "question": ("#c9a0d6", 50),
-    "untested": ("#b9c1c8", 40),
+    "untested": ("#b9c1c8", 50),
+    "question": ("#c9a0d6", 40),
     "resisted": ("#8fc4dc", 10),
     "none": ("#eef0f1", 0),
 }
@@ -54,9 +54,11 @@ def render(assessments: Sequence[Assessment], *, show_personal: bool = False) ->
     """One layer over all systems. It holds no rows, so there is nothing to redact."""
     release = atlas()[0]
     cited, rest = _cited(assessments)
-    none = [f"{system}: {f.threat}" if len(assessments) > 1 else f.threat for system, f in rest]
+    none = [_named(system, f, assessments) for system, f, fits in rest if not fits]
+    unsaid = [_named(system, f, assessments) for system, f, fits in rest if fits]
     about = [f"Threats derived by casemate, on MITRE ATLAS {release}. A technique has the worst status of its threats."]
     about += [f"No technique fits: {', '.join(none)}."] if none else []
+    about += [f"No mapping is stated: {', '.join(unsaid)}."] if unsaid else []
     tones = unique(worst(c.finding.status for c in group) for group in cited.values())
     return dumps(
         {
@@ -69,15 +71,19 @@ def render(assessments: Sequence[Assessment], *, show_personal: bool = False) ->
             "techniques": [entry for id, group in cited.items() for entry in _entries(id, group, cited)] + _parents(cited),
             "gradient": {"colors": ["#eef0f1", "#e8896a"], "minValue": 0, "maxValue": 100},
             "legendItems": [{"label": TONES[tone], "color": COLOURS[tone][0]} for tone in COLOURS if tone in tones],
-            "metadata": _metadata(assessments, release, none),
+            "metadata": _metadata(assessments, release, none, unsaid),
         }
     )
 
 
-def _cited(assessments: Sequence[Assessment]) -> tuple[dict[str, list[Cited]], list[tuple[str, Finding]]]:
-    """The findings by technique, and those that no technique fits."""
+def _named(system: str, finding: Finding, assessments: Sequence[Assessment]) -> str:
+    return f"{system}: {finding.threat}" if len(assessments) > 1 else finding.threat
+
+
+def _cited(assessments: Sequence[Assessment]) -> tuple[dict[str, list[Cited]], list[tuple[str, Finding, bool]]]:
+    """The findings by technique, and those without one: False beside what no technique fits, True where nobody said."""
     found: dict[str, list[Cited]] = {}
-    rest = []
+    rest: list[tuple[str, Finding, bool]] = []
     for a in assessments:
         rules = rules_of(a)
         for f in a.findings:
@@ -85,7 +91,7 @@ def _cited(assessments: Sequence[Assessment]) -> tuple[dict[str, list[Cited]], l
             for reference in own:
                 found.setdefault(reference.id, []).append(Cited(a.name, f, reference))
             if not own:
-                rest.append((a.name, f))
+                rest.append((a.name, f, f.rule not in rules or "atlas" not in rules[f.rule].unmapped))
     return dict(sorted(found.items())), rest
 
 
@@ -137,7 +143,10 @@ def _parents(cited: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _metadata(assessments: Sequence[Assessment], release: str, none: Sequence[str]) -> list[dict[str, str]]:
+def _metadata(
+    assessments: Sequence[Assessment], release: str, none: Sequence[str], unsaid: Sequence[str]
+) -> list[dict[str, str]]:
     rows = [("atlas_data_version", release), ("systems", titles(assessments))]
     rows += [("no technique fits", threat) for threat in none]
+    rows += [("no mapping is stated", threat) for threat in unsaid]
     return [{"name": name, "value": clean(value) or "unnamed"} for name, value in rows]

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from markupsafe import Markup
 
 from ..core.evidence import Status
 from ..core.finding import Finding
-from ..core.surface import reach
 from ._layout import BOX_W, Arrow, Box, Layout, Link, arrange
 from ._svg import rounded, tag
+from .attacker import way_of
 from .words import LOOKS, TONES, clean, short, worst
 
 SHAPES = {
@@ -54,17 +53,14 @@ def glyph(tone: str) -> Markup:
 
 
 def tones(system: Any, findings: Sequence[Finding]) -> dict[str, str]:
-    """The worst status of every component and flow, by id. A flow has that of the threats whose route leads through it."""
+    """The worst status of every component and flow, by id. A flow has that of the threats whose way leads through it."""
     found: dict[str, list[Status]] = defaultdict(list)
     for finding in findings:
         if finding.status is Status.NOT_APPLICABLE:
             continue
         found[finding.element].append(finding.status)
-        known = {e.id for e in (*system.principals, *system.components)}
-        if finding.principal in known and finding.element in known:
-            way = reach(system, finding.principal, finding.element)
-            for start, end in pairwise(way):
-                found[f"{start} {end}"].append(finding.status)
+        for start, end in way_of(finding, system):
+            found[f"{start} {end}"].append(finding.status)
     return {id: worst(statuses) for id, statuses in found.items()}
 
 
@@ -172,7 +168,7 @@ def _arrow(arrow: Arrow, row: Stream, words: bool, key: str) -> Markup:
     x, y = arrow.label
     if words:
         brief = row.carries if len(row.carries) <= 15 else row.carries.split(" · ")[-1].split(", ")[0]
-        label = tag("text", short(brief, 15), x=x, y=y - 4, text_anchor="middle", class_="flow-label")
+        label = tag("text", short(f"{row.number} {brief}".strip(), 18), x=x, y=y - 4, text_anchor="middle", class_="flow-label")
         return tag("g", hint, line, label)
     chip = tag("rect", x=x - 12, y=y - 7, width=20, height=14, rx=7, class_=f"chip stroke-{row.tone}")
     return tag("g", hint, line, chip, tag("text", str(row.number), x=x - 2, y=y + 3.6, text_anchor="middle", class_="chip-text"))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.evidence import Evidence, Status
 from ..core.finding import SEVERITIES, Assessment, Finding
-from ..threats.rules import rules_for
-from .cards import Advised, advised, card, facts, references
+from ..threats.rules import Rule
+from .cards import Advised, advised, card, facts, references, unmapped
 from .coverage import Coverage, coverage
 from .decisions import DECISIONS, Decision, decisions
 from .hardening import hardening
+from .machine import rules_of
 from .personal import hidden
 from .samples import Sample, samples
 from .weighed import Claim, Path, Ruling, claims, is_assumed, path, ruling, rulings, weight
@@ -35,6 +36,7 @@ class Limits:
     lines: int = 60  # of any other table
     chains: int = 12
     decisions: int = DECISIONS
+    further: int = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,7 @@ class Shown:
     assumed: bool  # severity and cost are the catalogue's
     advice: tuple[Advised, ...]
     ruling: Ruling | None
-    unmapped: bool  # no ATLAS technique fits
+    unmapped: str  # that no ATLAS technique fits, or that none is stated
     same_as: tuple[str, str] = ("", "")  # anchor and threat of an earlier finding that rests on the same evidence
 
 
@@ -80,7 +82,7 @@ class View:
     assessment: Assessment
     counts: dict[str, int]
     decisions: tuple[Decision, ...]
-    undecided: int
+    further: tuple[Decision, ...]  # decisions that the table on top has no room for
     shown: tuple[Shown, ...]  # with evidence
     compact: tuple[Shown, ...]  # without
     waiting: tuple[Shown, ...]  # waits for a fact, or does not apply
@@ -105,14 +107,15 @@ def view(
     limits, today = limits or Limits(), today or assessment.judged_on or datetime.date.today()
     hide = hidden(assessment, show_personal)
     sampled = [f.threat for f in assessment.findings if f.evidence and assessment.samples.get(f.threat)][: limits.sampled]
+    rules = rules_of(assessment)
     shown = [
-        _shown(f, assessment, f"{key}-f{i}", hide, limits.samples if f.threat in sampled else 0, today)
+        _shown(f, assessment, f"{key}-f{i}", hide, limits.samples if f.threat in sampled else 0, today, rules)
         for i, f in enumerate(assessment.findings, 1)
     ]
     with_evidence = _shared([s for s in shown if s.measured])
     bare = [s for s in shown if not s.measured and s.finding.status not in _LINES]
     waiting = [s for s in shown if not s.measured and s.finding.status in _LINES]
-    decided, undecided = decisions(shown, assessment, limits.decisions)
+    decided, further = decisions(shown, assessment, limits.decisions)
     held = rulings(s.ruling for s in shown)
     lists: dict[str, tuple[Sequence[Any], int]] = {
         "findings": (with_evidence, limits.findings), "compact": (bare, limits.compact), "waiting": (waiting, limits.lines),
@@ -122,9 +125,9 @@ def view(
     }  # fmt: skip
     cut = {name: tuple(items[:most]) for name, (items, most) in lists.items()}
     return View(
-        key=key, assessment=assessment, counts=tally(assessment.findings), decisions=decided, undecided=undecided,
+        key=key, assessment=assessment, counts=tally(assessment.findings), decisions=decided, further=further,
         shown=cut["findings"], compact=cut["compact"], waiting=cut["waiting"],
-        paths=_paths(assessment, shown, limits.chains), rulings=cut["rulings"],
+        paths=_paths(assessment, shown, limits.chains, rules), rulings=cut["rulings"],
         claims=claims(assessment.system, assessment.findings), measured=bool(with_evidence),
         anchors=frozenset(s.anchor for name in ("findings", "compact", "waiting") for s in cut[name]),
         questions=cut["questions"], untested=cut["untested"], hardening=hardening(assessment.hardening),
@@ -133,9 +136,11 @@ def view(
     )  # fmt: skip
 
 
-def _paths(assessment: Assessment, shown: Sequence[Shown], most: int) -> tuple[Path, ...]:
+def _paths(
+    assessment: Assessment, shown: Sequence[Shown], most: int, rules: Mapping[str, Rule]
+) -> tuple[Path, ...]:
     anchors = {s.finding.threat: s.anchor for s in shown}
-    titles = {rule.id: rule.title for rule in rules_for(assessment.system)} if assessment.chains and assessment.system else {}
+    titles = {id: rule.title for id, rule in rules.items()}
     return tuple(path(chain, anchors, titles) for chain in assessment.chains[:most])
 
 
@@ -148,8 +153,10 @@ def opening(views: Sequence[View]) -> str:
     """What was done and how it came out, in counts."""
     total = {name: sum(v.counts[name] for v in views) for name in ("derived", *BUCKETS.values())}
     systems = count_of(len(views), "system")
+    waiting = total.pop(BUCKETS["question"])  # not among the derived: whether they are there is not known
     parts = ", ".join(in_bucket(n, name) for name, n in total.items() if name != "derived" and n)
-    return f"{systems} described as deployed. {count_of(total['derived'], 'threat')} derived" + (f": {parts}." if parts else ".")
+    found = f"{count_of(total['derived'], 'threat')} derived" + (f": {parts}" if parts else "")
+    return f"{systems} described as deployed. {found}{f'; {waiting:,} more undecided' if waiting else ''}."
 
 
 def leading(views: Sequence[View], most: int = 3) -> tuple[tuple[View, Shown], ...]:
@@ -160,7 +167,8 @@ def leading(views: Sequence[View], most: int = 3) -> tuple[tuple[View, Shown], .
 
 
 def _shown(
-    finding: Finding, assessment: Assessment, anchor: str, hide: bool, few: int, today: datetime.date
+    finding: Finding, assessment: Assessment, anchor: str, hide: bool, few: int, today: datetime.date,
+    rules: Mapping[str, Rule],
 ) -> Shown:
     measured = tuple(_measured(e) for e in finding.evidence)
     held = assessment.samples.get(finding.threat, {})
@@ -168,11 +176,11 @@ def _shown(
     return Shown(
         anchor=anchor, finding=finding, tone=found.tone, label=found.label,
         sentence=sentence(finding, assessment.system, measured[0].id if measured else ""),
-        cost=cost_brief(finding.cost) if finding.evidence else "", measured=measured, card=card(finding),
+        cost=cost_brief(finding.cost) if finding.evidence else "", measured=measured, card=card(finding, assessment.system),
         facts=facts(assessment.system, finding), references=references(finding.mappings),
         samples=() if hide else samples(held, few), redacted=bool(hide and held), weight=weight(finding),
         assumed=is_assumed(finding), advice=advised(finding), ruling=ruling(finding, anchor, today),
-        unmapped=not finding.mappings.get("atlas"),
+        unmapped=unmapped(finding, rules) if finding.status not in _LINES else "",
     )  # fmt: skip
 
 

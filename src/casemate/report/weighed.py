@@ -15,6 +15,7 @@ from .words import clean, cost_brief, count_of
 
 # What the catalogue's assumptions are in, where the description states no currency.
 CURRENCY = "EUR"
+NO_COST = "no cost stated"  # a rule of one's own can leave it out
 _CONFIDENCE = {
     "measured adaptively": "measured, by an attack that knows the controls",
     "measured": "measured; no attack that knows the controls was among them",
@@ -52,13 +53,21 @@ def money(low: float | None, high: float | None, currency: str, assumed: bool = 
 
 
 def is_assumed(finding: Finding) -> bool:
-    """Whether its severity and its cost are the catalogue's assumption."""
-    return finding.risk is not None and finding.risk.basis == "prior"
+    """Whether its severity was not measured: it rests on the catalogue's cost, or on the impact alone."""
+    risk = finding.risk
+    return risk is not None and (risk.basis == "prior" or (risk.basis == "none" and risk.severity != "none"))
+
+
+def _unstated(finding: Finding) -> bool:
+    """Whether it has a severity by its impact alone, because its rule states no cost."""
+    return is_assumed(finding) and finding.risk is not None and finding.risk.basis == "none"
 
 
 def price(finding: Finding) -> str:
     """What an attacker pays, with where that number is from."""
     risk, cost = finding.risk, finding.cost
+    if _unstated(finding):
+        return NO_COST
     if risk is not None and risk.basis == "prior":
         return f"assumed, {money(risk.low, risk.high, risk.currency)}, by the catalogue"
     if finding.status is Status.BROKEN and cost is not None:
@@ -71,6 +80,8 @@ def price(finding: Finding) -> str:
 
 def brief(finding: Finding) -> str:
     """The same for a table cell: `` where nothing is known."""
+    if _unstated(finding):
+        return NO_COST
     if is_assumed(finding) and finding.risk is not None:
         return f"assumed {money(finding.risk.low, finding.risk.high, finding.risk.currency)}"
     return cost_brief(finding.cost) if finding.evidence else ""
@@ -83,7 +94,7 @@ def weight(finding: Finding) -> tuple[tuple[str, str], ...]:
     if risk is None:
         return (*rows, ("Impact", f"{finding.impact} of 4"))
     terms = "; ".join(map(clean, risk.terms))
-    if risk.basis != "prior" and terms and terms not in rows[0][1]:
+    if risk.basis == "measured" and terms and terms not in rows[0][1]:
         rows.append(("Made of", terms))
     because = f": {clean(risk.impact_because)}" if risk.impact_because else ""
     rows.append(("Impact", f"{finding.impact} of 4{because}"))
@@ -105,6 +116,7 @@ class Ruling:
     title: str
     state: str
     label: str
+    mark: str  # how it is drawn: the state, or `promised` where a fix is not done yet
     owner: str
     until: str
     reason: str
@@ -123,7 +135,8 @@ def ruling(finding: Finding, anchor: str, today: datetime.date) -> Ruling | None
     approved = f", approved by {clean(made.approved_by)}" if made.approved_by else ""
     return Ruling(
         anchor=anchor, threat=clean(finding.threat), title=clean(finding.title), state=state,
-        label=word if state == "active" else f"{state.upper()}: {word}", owner=clean(made.owner) + approved,
+        label=word if state == "active" else f"{state.upper()}: {word}",
+        mark="promised" if state == "active" and made.decision == "fix" else state, owner=clean(made.owner) + approved,
         until=_until(made.expires, state, today), reason=clean(made.reason), why=clean(finding.disposed.why),
         conditions=_conditions(made), ticket=clean(made.ticket),
         place=f"{clean(made.place[0])}:{made.place[1]}" if made.place[0] else "",

@@ -32,9 +32,10 @@ LOOKS = {
     Status.ERROR: Look("Error", "unclear", 1),
     Status.INCONCLUSIVE: Look("Inconclusive", "unclear", 2),
     Status.STALE: Look("Stale", "unclear", 3),
-    Status.QUESTION: Look("Question", "question", 4),
-    Status.UNTESTED: Look("Untested", "untested", 5),
-    Status.CLAIMED: Look("Claimed, not tested", "untested", 6),
+    # A threat that is there and was not looked at is worse than one that may not be there.
+    Status.UNTESTED: Look("Untested", "untested", 4),
+    Status.CLAIMED: Look("Claimed, not tested", "untested", 5),
+    Status.QUESTION: Look("Undecided", "question", 6),
     Status.RESISTED: Look("Resisted within budget", "resisted", 7),
     Status.MITIGATED: Look("Mitigated, re-attacked", "resisted", 8),
     Status.CERTIFIED: Look("Certified", "resisted", 9),
@@ -43,12 +44,12 @@ LOOKS = {
 TONES = {
     "broken": "broken",
     "unclear": "inconclusive",
-    "question": "open question",
     "untested": "untested",
+    "question": "undecided",
     "resisted": "resisted within budget",
     "none": "no threat derived",
 }
-BUCKETS = {"broken": "broken", "resisted": "resisted", "unclear": "inconclusive", "untested": "untested", "question": "questions"}
+BUCKETS = {"broken": "broken", "resisted": "resisted", "unclear": "inconclusive", "untested": "untested", "question": "undecided"}
 _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _DOES = {
     "evasion": "changes decisions of",
@@ -143,8 +144,8 @@ def count_of(number: float, one: str, many: str = "") -> str:
 
 
 def in_bucket(number: int, name: str) -> str:
-    """The name of a bucket beside its count: `1 question`, `2 questions`, `1 broken`."""
-    return f"{number} {name.removesuffix('s') if number == 1 and name == BUCKETS['question'] else name}"
+    """A count with the name of its bucket: `1 undecided`, `2 broken`."""
+    return f"{number:,} {name}"
 
 
 def and_more(broken: int, shown: int) -> str:
@@ -242,7 +243,7 @@ _STRONG = re.compile(r"\b(in)?(secure|robust)(d|ly|r|st|ness)?\b", re.IGNORECASE
 _ADVERSARY = re.compile(r"\b(against|adversary|attacker)\b", re.IGNORECASE)
 _BUDGET = re.compile(r"\b(budget|within [\d,]+|unlimited)\b", re.IGNORECASE)
 _CLAIM = re.compile(r"\d ?%|\b(broken|breaks|broke|resisted|resists|mitigated|certified|withstood)\b", re.IGNORECASE)
-_UNMEASURED = re.compile(r": (untested|question|does not apply|claimed)", re.IGNORECASE)
+_UNMEASURED = re.compile(r": (untested|undecided|does not apply|claimed)", re.IGNORECASE)
 
 
 def check_words(text: str) -> tuple[str, ...]:

@@ -16,17 +16,26 @@ FORMATS: Mapping[str, tuple[str, Render]] = {
     "html": ("report.html", html.render),
     "json": ("report.json", as_json.render),
     "md": ("report.md", markdown.render),
-    "csv": ("rows.csv", rows.to_csv),
+    "csv": ("threats.csv", threat_csv.render),
+    "rows": ("rows.csv", rows.to_csv),
     "parquet": ("rows.parquet", rows.to_parquet),
     "sarif": ("report.sarif", sarif.render),
     "github": ("github.sarif", sarif.render_alerts),
     "navigator": ("atlas-layer.json", navigator.render),
     "tmbom": ("threats.cdx.json", tmbom.render),
-    "threats": ("threats.csv", threat_csv.render),
     "svg": ("dataflow.svg", svg.render),
     "mermaid": ("dataflow.md", mermaid.render),
     "dot": ("dataflow.dot", dot.render),
 }
+
+
+ALL = "all"  # every format but Parquet, which needs an extra
+
+
+def expanded(formats: str) -> str:
+    """Names of formats between commas, with `all` written out."""
+    every = ",".join(name for name in FORMATS if name != "parquet")
+    return ",".join(every if name.strip() == ALL else name for name in formats.split(","))
 
 
 class NotWritten(RunError):

@@ -222,15 +222,23 @@ def replaced(changes: Sequence[Change]) -> list[Change]:
     The same attacker is left with the same goal at the same element, at no lower cost and with no greater harm. A threat
     that was shown to hold, or that was never more than a question, left nothing to replace.
     """
-    gone = [c.before for c in changes if c.after is None and c.category == "fixed" and c.before is not None]
+    gone: dict[tuple[str, ...], list[Finding]] = {}
+    for change in changes:
+        if change.category == "fixed" and change.after is None and change.before is not None:
+            gone.setdefault(_aim(change.before), []).append(change.before)
     return [_as_replaced(change, gone) for change in changes]
 
 
-def _as_replaced(change: Change, gone: Sequence[Finding]) -> Change:
+def _aim(finding: Finding) -> tuple[str, ...]:
+    """Who wants what where."""
+    return finding.principal, finding.element, finding.cell.get("phase", ""), finding.cell.get("goal", "")
+
+
+def _as_replaced(change: Change, gone: Mapping[tuple[str, ...], Sequence[Finding]]) -> Change:
     new = change.after
-    if change.category != "new" or new is None or change.before is not None:
+    if change.category != "new" or new is None or change.before is not None or not all(_aim(new)):
         return change
-    for old in gone:
+    for old in gone.get(_aim(new), ()):
         harder = _harder(old, new)
         if harder:
             because = f"in place of {old.threat}, which is gone; {harder}; {_stands(new)}"
@@ -239,10 +247,8 @@ def _as_replaced(change: Change, gone: Sequence[Finding]) -> Change:
 
 
 def _harder(old: Finding, new: Finding) -> str:
-    """Both costs in words, where the new threat is the same one made no cheaper; else ""."""
-    same = all(getattr(old, name) == getattr(new, name) for name in ("principal", "element"))
-    cells = [(f.cell.get("phase", ""), f.cell.get("goal", "")) for f in (old, new)]
-    if not same or cells[0] != cells[1] or not all(cells[0]) or new.impact > old.impact or old.status in _GOOD:
+    """Both costs in words, where the new threat is no cheaper than the old one with the same aim; else ""."""
+    if new.impact > old.impact or old.status in _GOOD:
         return ""
     if new.status is Status.BROKEN and old.status is not Status.BROKEN:
         return ""  # what is shown to work now was only assumed to work before

@@ -6,6 +6,7 @@ The status of a finding never changes. A decision says what is done about a thre
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -80,7 +81,7 @@ def _cost(finding: Finding, one: Disposition) -> tuple[str, str]:
     said = f"cost_floor {one.cost_floor:,.10g}"
     if found is None:
         return "unknown", f"{said} could not be judged: no cost in money was measured"
-    if found < one.cost_floor:
+    if not found >= one.cost_floor:  # what is no number keeps no floor
         return "violated", f"a break costs {found:,.10g} {currency}".rstrip() + f", less than the {said}"
     return "", ""
 
@@ -90,7 +91,7 @@ def _queries(finding: Finding, one: Disposition) -> tuple[str, str]:
         return "", ""
     cost, said = finding.cost, f"queries_floor {one.queries_floor:,.10g}"
     if cost is not None and cost.queries is not None:
-        under = finding.status is Status.BROKEN and cost.queries < one.queries_floor
+        under = finding.status is Status.BROKEN and not cost.queries >= one.queries_floor
         return ("violated", f"a break costs {cost.queries:,.10g} queries, less than the {said}") if under else ("", "")
     if cost is not None and (cost.blocked or (cost.censored_at or 0) >= one.queries_floor):
         return "", ""
@@ -104,10 +105,10 @@ def _rate(finding: Finding, one: Disposition) -> tuple[str, str]:
         return "", ""
     said = f"rate_ceiling {one.rate_ceiling:g}"
     run = [e for e in finding.evidence if e.verdict is not Verdict.ERROR and e.n]
-    worst = max(run, key=lambda e: e.rate, default=None)
+    worst = max(run, key=lambda e: math.inf if math.isnan(e.rate) else e.rate, default=None)
     if worst is None:
         return "unknown", f"{said} could not be judged: no attack was run"
-    if worst.rate > one.rate_ceiling:
+    if not worst.rate <= one.rate_ceiling:
         return "violated", f"{_measured(worst)}, over the {said}"
     if all(e.verdict is Verdict.INCONCLUSIVE for e in run):
         return "unknown", f"{said} could not be judged: no attack was healthy"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from bisect import bisect
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..core.attack import attacks
 from ..core.case import Evade
 from ..core.evidence import Check, Cost, Evidence, Status, Verdict
 from ..core.finding import SEVERITIES, Finding
+from ..core.risk import Risk
 from ..core.system import System
 from ..judges.statistics import clopper_pearson
 from ..threats.taxonomy import cited
@@ -155,10 +157,17 @@ def _checked(evidence: Evidence, extra: Sequence[Check]) -> Evidence:
 def collect(
     derivation: Any, system: System, evidence: dict[str, dict[str, Evidence]], untested: Sequence[Cut]
 ) -> tuple[Finding, ...]:
-    """One finding for each threat that fired and each that waits for a fact, ranked."""
-    found = [_finding(threat, system, evidence.get(threat.target, {}), untested) for threat in derivation.threats]
-    found += [_asking(undecided, derivation) for undecided in derivation.undecided]
-    return tuple(sorted(found, key=_rank))
+    """One finding for each threat that fired and each that waits for a fact, ranked. A large system has hundreds of
+    thousands that wait, for few facts: what is the same for many of them is made once, and shared."""
+    reasons: dict[str, list[str]] = {}
+    for id, attack, reason in untested:
+        reasons.setdefault(id, []).append(f"{attack}: {reason}")
+    found = [_finding(t, system, evidence.get(t.target, {}), reasons.get(t.id, ())) for t in derivation.threats]
+    ranked = sorted(found, key=_rank)
+    ask = _Asking({question.path: question.text for question in derivation.questions})
+    waiting = sorted(map(ask.finding, derivation.undecided), key=lambda f: (-f.impact, f.threat))
+    first = bisect(ranked, _ORDER.index(Status.QUESTION), key=lambda f: _ORDER.index(f.status))  # nothing that fired waits
+    return (*ranked[:first], *waiting, *ranked[first:])
 
 
 _ORDER = (
@@ -175,7 +184,7 @@ def _rank(finding: Finding) -> tuple[Any, ...]:
     return (*grave, *gap(finding), -finding.impact, cost, finding.threat)
 
 
-def _finding(threat: Any, system: System, evidence: dict[str, Evidence], untested: Sequence[Cut]) -> Finding:
+def _finding(threat: Any, system: System, evidence: dict[str, Evidence], untested: Sequence[str]) -> Finding:
     own = [e for e in (evidence.get(f"{threat.id}|{test}") for test in threat.tests) if e is not None]
     own.sort(key=_decisive)
     status, reason = _status(threat, own, untested)
@@ -231,14 +240,14 @@ def _decisive(evidence: Evidence) -> tuple[Any, ...]:
     return (order[evidence.verdict], cost, -evidence.rate, evidence.attack)
 
 
-def _status(threat: Any, own: Sequence[Evidence], untested: Sequence[Cut]) -> tuple[Status, str]:
-    why = [f"{attack}: {reason}" for id, attack, reason in untested if id == threat.id]
+def _status(threat: Any, own: Sequence[Evidence], untested: Sequence[str]) -> tuple[Status, str]:
+    """Where a threat stands, and why; `untested` says of each attack that was not run why it was not."""
     if not own and not (threat.tests or threat.checks):
         return Status.UNTESTED, "nothing runs this threat yet"
     if not own and not threat.target:
         return Status.UNTESTED, "no system.target is bound"
     if not own:
-        return Status.UNTESTED, "; ".join(why) or "no test fits this kind of input"
+        return Status.UNTESTED, "; ".join(untested) or "no test fits this kind of input"
     verdicts = {e.verdict for e in own}
     if Verdict.BROKEN in verdicts:
         return Status.BROKEN, ""
@@ -264,14 +273,28 @@ def cheapest(own: Sequence[Evidence]) -> Cost | None:
     return max(costs, key=lambda c: c.censored_at or 0.0) if costs else None
 
 
-def _asking(undecided: Any, derivation: Any) -> Finding:
-    texts = {q.path: q.text for q in derivation.questions}
-    asks = "; ".join(texts.get(path, path) for path in undecided.questions)
-    return Finding(
-        threat=undecided.id, rule=undecided.rule, title=undecided.title, element=undecided.element,
-        principal=undecided.principal, explanation="", impact=undecided.impact, status=Status.QUESTION, reason=asks,
-        risk=asking(undecided, asks),
-    )  # fmt: skip
+@dataclass(slots=True)
+class _Asking:
+    """Makes the findings that wait for a fact. Those that wait for the same facts share their words."""
+
+    texts: Mapping[str, str]  # by path of the question
+    _said: dict[tuple[str, ...], str] = field(default_factory=dict)
+    _risks: dict[tuple[int, tuple[str, ...]], Risk] = field(default_factory=dict)
+    _nothing: dict[str, Any] = field(default_factory=dict)
+
+    def finding(self, undecided: Any) -> Finding:
+        paths = undecided.questions
+        asks = self._said.get(paths)
+        if asks is None:
+            asks = self._said[paths] = "; ".join(self.texts.get(path, path) for path in paths)
+        risk = self._risks.get((undecided.impact, paths))
+        if risk is None:
+            risk = self._risks[undecided.impact, paths] = asking(undecided, asks)
+        return Finding(
+            threat=undecided.id, rule=undecided.rule, title=undecided.title, element=undecided.element,
+            principal=undecided.principal, explanation="", impact=undecided.impact, status=Status.QUESTION, reason=asks,
+            risk=risk, adversary=self._nothing, mappings=self._nothing, cell=self._nothing,
+        )  # fmt: skip
 
 
 def question_of(question: Any) -> dict[str, Any]:

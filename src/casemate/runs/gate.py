@@ -21,7 +21,8 @@ from ..core.finding import SEVERITIES, Assessment, Finding, severity
 from ..threats.dispositions import MAX_DAYS, orphans
 from .changes import Change, compare, queries_interval
 from .disposed import apply, money, orphaned, threat_ids
-from .gate_policy import RULES, Policy, Then
+from .gate_policy import RULES, UNTOLD, Policy, Then
+from .untold import undecided
 
 _UNMEASURED = (Status.UNTESTED, Status.CLAIMED, Status.STALE, Status.ERROR, Status.INCONCLUSIVE)
 
@@ -47,6 +48,7 @@ class Ruling:
     Args:
         objections: By rule, failures first.
         unjudged: Rules that could not be judged, with the reason; of those that the policy names to fail, the code is 2.
+            Of `UNTOLD` it is 2 unless the policy names them to warn.
         statuses: How many threats stand at what: a gate that passes says what it passed on.
     """
 
@@ -77,6 +79,8 @@ class Question:
     Args:
         pairs: Each assessment with its baseline, or with None.
         described: What the descriptions say now, by name of the system; evidence that was made for another is stale.
+            None: no description was given.
+        missing: Names of systems that the baseline has, and what is judged does not.
         citations: What `casemate taxonomy check` found.
         open_since: By (system, threat): since when stored runs show it broken without a gap. None: there is no store.
     """
@@ -85,7 +89,8 @@ class Question:
     dispositions: Sequence[Disposition]
     today: datetime.date
     policy: Policy = field(default_factory=Policy)
-    described: Mapping[str, Assessment] = field(default_factory=dict)
+    described: Mapping[str, Assessment] | None = None
+    missing: Sequence[str] = ()
     citations: Sequence[Problem] = ()
     open_since: Mapping[tuple[str, str], datetime.date] | None = None
 
@@ -97,19 +102,22 @@ def gate(question: Question) -> Ruling:
         BadSystem: Two patterns of the dispositions fit one threat, and neither is the more specific.
     """
     every = [id for assessment, _ in question.pairs for id in threat_ids(assessment)]
-    found: list[Objection] = []
-    for assessment, baseline in question.pairs:
-        decided = apply(assessment, question.dispositions, question.today, elsewhere=every)
-        found += _of_one(question, decided, baseline)
+    ruled = [(apply(now, question.dispositions, question.today, elsewhere=every), old) for now, old in question.pairs]
+    found = [objection for now, old in ruled for objection in _of_one(question, now, old)]
     found += _of_all(question, every)
     kept = [o for o in found if o.then != "ignore"]
     order = tuple(RULES)
     kept.sort(key=lambda o: (o.then != "fail", order.index(o.rule), o.system, o.what))
-    unjudged = tuple(_unjudged(question))
+    untold = (*_nothing(question), *_others(question), *(u for now, old in ruled for u in undecided(now, old)))
+    unjudged = (*(u for u in untold if question.policy[u[0]].then != "ignore"), *_unjudged(question))
     failed = any(o.then == "fail" for o in kept)
-    blind = any(question.policy[rule].stated and question.policy[rule].then == "fail" for rule, _ in unjudged)
+    blind = any(_asked_for(question.policy, rule) for rule, _ in unjudged)
     statuses = Counter(str(f.status) for assessment, _ in question.pairs for f in assessment.findings)
     return Ruling(objections=tuple(kept), unjudged=unjudged, statuses=statuses, code=1 if failed else 2 if blind else 0)
+
+
+def _asked_for(policy: Policy, rule: str) -> bool:
+    return policy[rule].then == "fail" and (policy[rule].stated or rule in UNTOLD)
 
 
 def _of_one(question: Question, now: Assessment, baseline: Assessment | None) -> Iterator[Objection]:
@@ -122,7 +130,7 @@ def _of_one(question: Question, now: Assessment, baseline: Assessment | None) ->
         by = {f.threat: f for f in now.findings}
         for change in compare(baseline, now).threats:
             yield from _changed(say, change, by)
-    yield from _stale(say, now, question.described.get(now.name))
+    yield from _stale(say, now, (question.described or {}).get(now.name))
     yield from _unknown(say, now)
 
 
@@ -151,23 +159,39 @@ def _reached(grade: str, limit: Any) -> bool:
     return grade in SEVERITIES[:4] and SEVERITIES.index(grade) <= SEVERITIES.index(str(limit))
 
 
+def _grade(finding: Finding) -> str:
+    """The severity of a break. One that a report states in no known word is worked out again: a break is never `none`."""
+    stated = (finding.risk.severity if finding.risk else "none", finding.severity)
+    return next((one for one in stated if one in SEVERITIES[:4]), severity(finding.impact, Status.BROKEN, finding.cost))
+
+
+def _mitigate(finding: Finding) -> str:
+    """What can be done against a threat: the controls that exist, else what its rule advises."""
+    if finding.mitigations:
+        named = ", ".join(finding.mitigations)
+        return f"mitigate it ({named}{'; casemate harden tries them' if finding.tests else ''}), or decide"
+    advised = str(finding.advice[0].get("do", "")).strip().rstrip(".") if finding.advice else ""
+    return f"{advised}; or decide" if advised else "change the facts that make it (casemate threats --why), or decide"
+
+
 def _graded(say: _Speaker, finding: Finding) -> Iterator[Objection]:
     """Severity that was measured, and severity that is only assumed, each by its own rule."""
     if _stands(finding):
         return
     if finding.status is Status.BROKEN:
-        grade = finding.risk.severity if finding.risk and finding.risk.severity != "none" else finding.severity
+        grade = _grade(finding)
         if _reached(grade, say.policy["severity_at_least"].at):
             cost = f", {finding.cost}" if finding.cost and finding.cost.said else ""
             why = f"broken, severity {grade} (impact {finding.impact}{cost})"
-            yield say("severity_at_least", finding.threat, why, "mitigate it (casemate harden), or decide", about=finding)
+            yield say("severity_at_least", finding.threat, why, _mitigate(finding), about=finding)
     elif finding.status in _UNMEASURED:
         risk = finding.risk
         # Where no risk was worked out, a break is taken to be cheap: what is not measured is not thereby mild.
-        grade = risk.severity if risk and risk.severity != "none" else severity(finding.impact, Status.BROKEN, None)
+        grade = risk.severity if risk and risk.severity in SEVERITIES[:4] else severity(finding.impact, Status.BROKEN, None)
         if _reached(grade, say.policy["prior_severity_at_least"].at):
             why = f"{finding.status}, severity {grade} by the catalogue's prior (impact {finding.impact})"
-            yield say("prior_severity_at_least", finding.threat, why, "measure it (casemate assess), or decide", about=finding)
+            do = "measure it (casemate assess), or decide" if finding.tests else _mitigate(finding)
+            yield say("prior_severity_at_least", finding.threat, why, do, about=finding)
 
 
 def _decision(say: _Speaker, finding: Finding) -> Iterator[Objection]:
@@ -203,7 +227,9 @@ def _changed(say: _Speaker, change: Change, by: Mapping[str, Finding]) -> Iterat
     if now is None or _stands(now):
         return
     if change.category == "new":
-        yield say("new_without_disposition", now.threat, change.because, "mitigate it, or decide", about=now)
+        yield say("new_without_disposition", now.threat, change.because, _mitigate(now), about=now)
+    elif change.category == "replaced":
+        yield say("replaced", now.threat, change.because, _mitigate(now), about=now)
     elif change.category == "regressed" or (change.category == "moved" and change.worse):
         do = "look at the changed facts (casemate diff), mitigate it, or decide"
         yield say("regressed", now.threat, change.because, do, about=now)
@@ -229,7 +255,8 @@ def _drop(before: Finding, now: Finding) -> tuple[float, str] | None:
             return None
     if not pair[0] or pair[1] is None or pair[1] >= pair[0]:
         return None
-    return 100 * (pair[0] - pair[1]) / pair[0], f"{pair[0]:,.10g} -> {pair[1]:,.10g} {unit}".rstrip()
+    drop = 100.0 if math.isinf(pair[0]) else 100 * (pair[0] - pair[1]) / pair[0]
+    return drop, f"{pair[0]:,.10g} -> {pair[1]:,.10g} {unit}".rstrip()
 
 
 def _stale(say: _Speaker, now: Assessment, described: Assessment | None) -> Iterator[Objection]:
@@ -271,8 +298,10 @@ def _facts(finding: Finding) -> dict[str, str]:
 
 def _unknown(say: _Speaker, now: Assessment) -> Iterator[Objection]:
     for question in now.questions:
-        if question.get("impact", 0) >= 4:
-            waiting = ", ".join(map(str, question.get("threats", ())))
+        impact = question.get("impact")
+        if not isinstance(impact, int) or impact >= 4:  # whose weight is not known may be a grave one
+            threats = question.get("threats")
+            waiting = ", ".join(map(str, threats)) if isinstance(threats, list | tuple) else ""
             why = f"{question.get('text', '')} Waiting: {waiting}".strip()
             yield say("unknown_in_critical", str(question.get("field", "")), why, "state the fact in the description")
 
@@ -287,10 +316,34 @@ def _of_all(question: Question, every: Sequence[str]) -> Iterator[Objection]:
         yield say("taxonomy", problem.key, problem.message, hint, place=(problem.file, problem.line))
 
 
+def _nothing(question: Question) -> Iterator[tuple[str, str]]:
+    if not question.pairs:
+        yield "nothing_judged", "there is no system in it"
+    for now, _ in question.pairs:
+        there = {f.status for f in now.findings} - {Status.NOT_APPLICABLE}
+        if not there:
+            yield "nothing_judged", f"{now.name} has no threat: the description may be empty, or the report cut short"
+        elif there == {Status.QUESTION}:
+            yield "nothing_judged", f"every threat of {now.name} is undecided: answer its questions (casemate threats)"
+
+
+def _others(question: Question) -> Iterator[tuple[str, str]]:
+    """Baselines and descriptions that are of something else."""
+    for now, old in question.pairs:
+        # Two descriptions may be two variants of one system; what a report was made of cannot be looked up.
+        if old is not None and old.name != now.name and (old.system is None or now.system is None):
+            yield "same_system", f"the baseline is of {old.name}, not of {now.name}"
+        if question.described is not None and now.name not in question.described:
+            held = ", ".join(question.described) or "no system"
+            yield "same_system", f"--description is of {held}, not of {now.name}: whether evidence is stale is not known"
+    for name in question.missing:
+        yield "same_system", f"the baseline has {name}; what is judged does not"
+
+
 def _unjudged(question: Question) -> Iterator[tuple[str, str]]:
     judged = {rule for rule in RULES if question.policy[rule].then != "ignore"}
     alone = [a.name for a, baseline in question.pairs if baseline is None]
-    for rule in ("new_without_disposition", "regressed", "cost_drop_percent"):
+    for rule in ("new_without_disposition", "replaced", "regressed", "cost_drop_percent"):
         if rule in judged and alone:
             yield rule, f"no --baseline for {', '.join(alone)}"
     if "max_open_days" in judged and question.open_since is None:

@@ -44,6 +44,10 @@ RULES: Mapping[str, tuple[Setting, str]] = {
         Setting(then="fail"),
         "a threat that the baseline does not have, and that nobody has decided about",
     ),
+    "replaced": (
+        Setting(then="warn"),
+        "a new threat in place of one that went away: the same attacker, element and goal, at no lower cost, not decided about",
+    ),
     "regressed": (Setting(then="fail"), "a threat that is broken and was not in the baseline, or moved for the worse"),
     "severity_at_least": (Setting(then="fail", at="high"), "a measured break of this severity or worse, not decided about"),
     "prior_severity_at_least": (
@@ -62,9 +66,20 @@ RULES: Mapping[str, tuple[Setting, str]] = {
         "evidence made for something else than what is described now, or that only the baseline has",
     ),
     "unknown_in_critical": (Setting(then="warn"), "an open question that a threat of impact 4 waits for"),
+    "undecided": (
+        Setting(then="fail"),
+        "an attack that failed or did not decide; what the baseline knew and nobody knows now: it cannot be told",
+    ),
+    "nothing_judged": (Setting(then="fail"), "a system without a threat, or with open questions only: it cannot be told"),
+    "same_system": (
+        Setting(then="fail"),
+        "a report and a baseline or --description of another name, or a system that only the baseline has: it cannot be told",
+    ),
     "taxonomy": (Setting(then="fail"), "a rule that cites an id, name or release that is not in the shipped tables"),
     "max_open_days": (Setting(then="warn", at=90), "a break that stays open, or a fix that stays promised, for longer"),
 }
+# Not met, these make no failure but a gate that could not tell, unless the policy says warn or ignore.
+UNTOLD = ("undecided", "nothing_judged", "same_system")
 _LIMITS = {"cost_drop_percent": (0.0, 100.0), "max_open_days": (0.0, 3650.0)}
 
 

@@ -10,13 +10,16 @@ from ..core.control import controls
 from ..core.entities import Principal
 from ..core.evidence import Cost, Evidence, Status
 from ..core.finding import BANDS, Finding, band, severity
-from ..core.risk import Confidence, Paid, Risk, Spent, by_matrix, margin, middle, money_band, priced
+from ..core.risk import MONEY_BANDS, Confidence, Paid, Risk, Spent, by_matrix, margin, middle, money_band, priced
 from ..core.surface import rows_of
 from ..core.system import System
+from ..threats.rules import Prior
 
 # What nobody has an answer to yet is weighed by the catalogue's assumption.
 ASSUMED = (Status.UNTESTED, Status.CLAIMED, Status.STALE)
 _PER_HOUR = 3600.0
+CATALOGUE_CURRENCY = "EUR"  # what the catalogue assumes is in euro, whatever the prices of the description are in
+_SCAN = "supply.scan"  # runs on a file, without a target
 
 
 def priced_cost(system: System, threat: Any, own: Sequence[Evidence], cost: Cost | None) -> tuple[Cost | None, Paid | None]:
@@ -57,15 +60,21 @@ def risk_of(
             margin=_margin(system, threat, own, paid), terms=_terms(cost, paid), changes=changes,
         )  # fmt: skip
     if status in ASSUMED:
-        prior = threat.prior
-        found = money_band(middle(prior.low, prior.high))
-        return replace(
-            known, low=prior.low, high=prior.high, basis="prior", band=found, severity=by_matrix(threat.impact, found),
-            confidence="asserted" if status is Status.CLAIMED else "prior",
-            terms=(f"assumed by the catalogue: {prior.low:,.0f} to {prior.high:,.0f}",), changes=changes,
-        )  # fmt: skip
+        asserted: Confidence = "asserted" if status is Status.CLAIMED else "prior"
+        return replace(_assumed(known, threat.prior), confidence=asserted, changes=changes)
     tried = status in (Status.RESISTED, Status.CERTIFIED, Status.MITIGATED)
     return replace(known, confidence=_measured(system, own) if tried else "prior", terms=_terms(cost, None), changes=changes)
+
+
+def _assumed(known: Risk, prior: Prior) -> Risk:
+    """By the cost that the rule states. Where it states none, by the impact alone: nobody said that it is dear."""
+    if not prior.stated:
+        return replace(known, currency="", severity=by_matrix(known.impact, MONEY_BANDS[0]), terms=("no cost stated",))
+    found = money_band(middle(prior.low, prior.high))
+    return replace(
+        known, low=prior.low, high=prior.high, currency=CATALOGUE_CURRENCY, basis="prior", band=found,
+        severity=by_matrix(known.impact, found), terms=(f"assumed by the catalogue: {prior.low:,.0f} to {prior.high:,.0f}",),
+    )  # fmt: skip
 
 
 NOT_RUN = "not run yet"  # why a threat is untested whose description was only derived
@@ -97,6 +106,9 @@ def _changes(
     """The one thing that would change this most, as a sentence."""
     if status is Status.CLAIMED:
         return f"A test of {', '.join(threat.claimed)}: declared against this, never attacked."
+    if status is Status.UNTESTED and not threat.target and (_SCAN in threat.tests or threat.checks):
+        commands = ["casemate scan"] * (_SCAN in threat.tests) + ["casemate threats --check"] * bool(threat.checks)
+        return f"A look at the files, without a target: {' or '.join(commands)}."
     if status is Status.UNTESTED and not threat.target:
         return "A target bound in system.target, so that this can be tested." if threat.tests else _by_check(threat)
     if status is Status.UNTESTED and not threat.tests:
@@ -131,6 +143,8 @@ def asking(undecided: Any, asks: str) -> Risk:
 def gap(finding: Finding) -> tuple[float, float]:
     """How little is known of the cost, for sorting what should be tested next: the least known first."""
     risk = finding.risk
+    if risk is not None and risk.basis == "none" and risk.severity != "none":
+        return (-1.0, 0.0)  # no cost stated at all
     if risk is None or risk.low is None or risk.high is None or risk.basis != "prior":
         return (0.0, 0.0)
     return (0.0 if risk.confidence == "prior" else 1.0, -(max(risk.high, 1.0) / max(risk.low, 1.0)))

@@ -85,6 +85,15 @@ class Asked:
         return tuple(sorted(found, key=lambda q: (-q.weight, -q.impact, q.path)))
 
 
+def kinds(system: System) -> tuple[Question, ...]:
+    """The components of which nobody said what they are. Rules are asked by kind, so all of them wait; none can be named."""
+    found = [c.id for c in system.components if c.kind is None and c.model is None]
+    text = "What kind of component is {}? Until that is known, no rule is asked of it."
+    return tuple(
+        Question(path=f"{id}.kind", text=text.format(id), threats=(), impact=0, weight=0, place=system.place(id)) for id in found
+    )
+
+
 def _waiting(groups: Iterable[_Group]) -> Waiting:
     """No threat is in two groups: each waits for one set of facts."""
     ids = sorted(id for group in groups for id in group.ids)

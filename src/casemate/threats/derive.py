@@ -14,10 +14,10 @@ from casemate.core.finding import Hidden
 from casemate.core.surface import end_of
 from casemate.core.system import NO, YES, System
 from casemate.threats.adversaries import adversary_for
-from casemate.threats.asking import Asked, Question
+from casemate.threats.asking import Asked, Question, kinds
 from casemate.threats.narrowing import Narrowing
 from casemate.threats.reader import fill
-from casemate.threats.rules import Advice, Prior, Reference, Rule, instances, rules_for
+from casemate.threats.rules import Advice, Prior, Reference, Rule, instances, places_of, rules_for
 from casemate.threats.scene import Scene, Used, Verdict, assets_of, rate_limit
 
 __all__ = ["Derivation", "Question", "Silent", "Threat", "Undecided", "adversary_for", "derive", "rate_limit", "threat_id"]
@@ -174,7 +174,7 @@ def _derived(system: System, rules: tuple[Rule, ...]) -> Derivation:
     kept, hidden, dropped = _pruned(threats, {rule.id: rule for rule in rules})
     return Derivation(
         threats=tuple(sorted(kept, key=lambda t: (-t.impact, t.id))),
-        questions=asked.questions(system),
+        questions=(*kinds(system), *asked.questions(system)),
         undecided=tuple(sorted(undecided, key=lambda u: (-u.impact, u.id))),
         hidden=tuple(sorted(hidden, key=lambda h: h.threat)),
         dropped=tuple(sorted(dropped, key=lambda t: t.id)),
@@ -190,7 +190,7 @@ def _open_instances(system: System, rules: tuple[Rule, ...]) -> Iterator[tuple[R
     elements: dict[tuple[str, ...], tuple[str, ...]] = {}
     for rule in rules:
         if rule.each not in elements:
-            elements[rule.each] = tuple(dict.fromkeys(element for element, _ in instances(rule, system)))
+            elements[rule.each] = places_of(rule, system)
         for element in elements[rule.each]:
             scene, left = _scene(system, element, "", shared), rule.applies_when
             scenes = [scene]
@@ -337,7 +337,7 @@ def _tested_by(system: System, element: str) -> str:
 def _impact(scene: Scene, rule: Rule) -> tuple[int, str]:
     """The worth of what is harmed, one more where it cannot be undone and one more where many people are hit."""
     worth, because = scene.once(_worth, scene.names["c"], rule.harm.asset, rule.harm.property)
-    if rule.harm.floor >= worth:
+    if not because:  # the floor stands for a worth that nobody stated
         return rule.harm.floor, f"at least {rule.harm.floor}, by the catalogue"
     return min(worth, 4), because
 
@@ -355,7 +355,7 @@ def _worth_of(system: System, assets: Iterable[Asset], kind: str, harmed: str) -
     worth, because, many = 0, "", False
     for asset in assets:
         fact = system.fact(f"{asset.id}.value.{harmed}")
-        if isinstance(fact.value, int) and fact.value > worth:
+        if isinstance(fact.value, int) and (fact.value > worth or not because):
             worth, because = fact.value, str(fact)
             many = (asset.population or 0) > _MANY_PEOPLE
     if worth and kind in ("decision", "safety") and system.decision and system.decision.reversible is NO:
@@ -379,6 +379,8 @@ def _adversary(scene: Scene, goal: str) -> Adversary:
 
 def _outsider(rule: Rule, element: str) -> Adversary:
     """Those whom no description lists: who supplies the artifact, and who happens upon the endpoint."""
-    may = Need.ARTIFACT if rule.adversary == "supplier" else Need.SUBMIT | Need.LABEL
+    may = Need.SUBMIT | Need.LABEL
+    if rule.adversary == "supplier":
+        may = Need.ARTIFACT if "artifact" in rule.each else Need.NONE  # who supplies data or packages holds no model
     because = "whoever supplies what it is made of" if rule.adversary == "supplier" else "whoever gets to it from outside"
     return Adversary(name=f"{rule.adversary}@{element}", may=may, goal=rule.cell["goal"], derived_from=(because,))

@@ -168,7 +168,7 @@ class Reader:
         return Stake(kind, of, self._word(node, "value", worth), int(least))
 
     def _affords(self, node: Node, names: Mapping[str, type]) -> Expression:
-        self.asks.add("endpoint.rate_limit")
+        self.asks |= {"endpoint.rate_limit", "endpoint.rate_limit.key", "sybil_cost"}
         queries = int(self._number((node.entries or {})["affords"], "affords"))
         who = self._name(node, "who", names, "$p", Principal)
         return Affords(queries, who, self._name(node, "on", names, "$c", Component))

@@ -151,18 +151,21 @@ class Rule:
         return f"Can {who} {capability.replace('_', ' ')} on {on}? No access row settles it."
 
 
+def places_of(rule: Rule, system: System) -> tuple[str, ...]:
+    """The components that a rule is asked of."""
+    return tuple(c.id for c in system.components if any(_is(each, c, system) for each in rule.each))
+
+
 def instances(rule: Rule, system: System) -> Iterable[tuple[str, str]]:
     """The (component, principal) pairs a rule is asked of; the principal is "" for a rule without one."""
     principals = [p.id for p in system.principals] if rule.adversary == "principal" else [""]
-    for component in system.components:
-        if any(_is(each, component, system) for each in rule.each):
-            yield from ((component.id, principal) for principal in principals)
+    return ((component, principal) for component in places_of(rule, system) for principal in principals)
 
 
 def _is(each: str, component: Component, system: System) -> bool:
     serves = component.kind in ("server", "edge_runtime")
     if each == "model":
-        return serves or (component.model is not None and component.kind != "model_artifact")
+        return serves or _decides(component)
     if each == "endpoint":
         # On the user's own device there is a runtime, but nobody else to keep from it.
         return component.kind == "server" or (component.endpoint is not None and component.kind != "edge_runtime")
@@ -174,6 +177,13 @@ def _is(each: str, component: Component, system: System) -> bool:
         return True
     # A server whose model file is described upstream is not asked for it again.
     return serves and not system.around((component.id,), back=True, past_trainers=False) & kept(system)
+
+
+def _decides(component: Component) -> bool:
+    """Whether there is a model here, and not only a word on what is shown of one that stands before."""
+    if component.model is None or component.kind == "model_artifact":
+        return False
+    return component.kind != "postprocess" or component.model.family is not None
 
 
 @functools.cache

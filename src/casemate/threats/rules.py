@@ -23,6 +23,7 @@ from casemate.threats.rule import (
     Ruling,
     common_questions,
     instances,
+    places_of,
 )
 from casemate.threats.rule_reader import EFFECTS, TAXONOMIES, read_rule
 
@@ -41,6 +42,7 @@ __all__ = [
     "catalogue",
     "common_questions",
     "instances",
+    "places_of",
     "read_packs",
     "read_rules",
     "rules_for",

@@ -5,6 +5,7 @@ A `Scene` is where the closed list of questions lives: the rule language has no 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -243,10 +244,31 @@ def affords(scene: Scene, who: str, on: str, queries: int) -> Verdict:
     if limit is None or limit.n is None or limit.per is None:
         return Verdict(UNKNOWN, (Used(fact, ask="endpoint.rate_limit"),))
     rows = rows_of(scene.system, who)
-    accounts = max((r.budget.accounts or 1 for r in rows if r.budget), default=1) if limit.key == "account" else 1
-    total = limit.n * _PER_DAY[limit.per] * campaign(rows) * accounts
-    shown = Fact(path, f"{total:,.0f} queries in {campaign(rows):g} days", fact.source)
-    return Verdict(Truth.of(total >= queries), (Used(shown),))
+    once = limit.n * _PER_DAY[limit.per] * campaign(rows)
+    accounts, unknown = _callers(scene, who, limit, f"{path}.key")
+    if unknown is not None and once < queries:
+        return Verdict(UNKNOWN, (unknown,))
+    shown = Fact(path, f"{_many(once * accounts)} queries in {campaign(rows):g} days", fact.source)
+    return Verdict(Truth.of(once * accounts >= queries), (Used(shown),))
+
+
+def _callers(scene: Scene, who: str, limit: RateLimit, key: str) -> tuple[float, Used | None]:
+    """As how many callers the principal can appear to the limit, and the fact that would have to be known for it."""
+    if limit.key == "global":
+        return 1, None
+    if limit.key is None:
+        return 1, Used(Fact(key, UNKNOWN), ask="endpoint.rate_limit.key")
+    if limit.key == "ip":  # addresses are rented by the thousand, for less than an hour's pay
+        return math.inf, None
+    stated = [row.budget.accounts for row in rows_of(scene.system, who) if row.budget and row.budget.accounts]
+    if stated:
+        return max(stated), None
+    cost = scene.system.fact(f"{who}.sybil_cost")
+    return (1, Used(cost, ask="sybil_cost")) if cost.value is UNKNOWN else (math.inf, None)
+
+
+def _many(queries: float) -> str:
+    return f"{queries:,.0f}" if math.isfinite(queries) else "as many as wished"
 
 
 def campaign(rows: tuple[Access, ...]) -> float:

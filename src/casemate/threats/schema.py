@@ -32,9 +32,9 @@ _SOURCE = {"enum": ["asserted", "imported", "measured"]}
 def schema() -> dict[str, Any]:
     """The schema as plain data."""
     defs: dict[str, Any] = {}
-    head = {key: _of(hints(System)[key], defs) for key in HEAD}
-    binding = head["target"]
-    head["target"] = {"anyOf": [binding["items"], binding]}
+    head = {key: {"description": _comments(System).get(key, ""), **_of(hints(System)[key], defs)} for key in HEAD}
+    binding = {key: value for key, value in head["target"].items() if key != "description"}
+    head["target"] = {"description": head["target"]["description"], "anyOf": [binding["items"], binding]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "casemate system description",
@@ -55,11 +55,17 @@ def schema() -> dict[str, Any]:
 
 
 def _of(hint: Any, defs: dict[str, Any]) -> dict[str, Any]:
-    """A field: its value, null for "not known", and for a single value also {value, source}."""
-    parts = [_part(part, defs) for part in choices(hint)]
+    """A field: its value, null or `unknown` for "not known", and for a single value also {value, source}."""
+    return _field([_part(part, defs) for part in choices(hint)])
+
+
+def _field(parts: list[dict[str, Any]]) -> dict[str, Any]:
     if any("$ref" in part for part in parts) and len(parts) > 1:
-        parts.append({"const": False})  # `parent: no` is `parent: none`
+        parts += [{"const": False}, {"const": "no"}]  # `parent: no` is `parent: none`; an editor reads YAML 1.2, where no is text
     values = [part for part in parts if "$ref" not in part and part.get("type") != "object" and not _of_records(part)]
+    if all("$ref" in part or part.get("type") in ("integer", "number") for part in parts):
+        parts.append({"const": "unknown"})  # words and facts have it among their own
+        values += [parts[-1]] if values else []
     if values:
         value = values[0] if len(values) == 1 else {"anyOf": values}
         sourced = {"value": value, "source": _SOURCE}
@@ -96,8 +102,9 @@ def _record(kind: type, defs: dict[str, Any]) -> dict[str, Any]:
         defs[name] = {}  # set first: a record may be met again below itself
         properties = {}
         for f in fields(kind):
-            found = {"type": ["number", "null"]} if f.metadata.get("signed") else _of(hints(kind)[f.name], defs)
-            said = _said(kind, f.name, field_key(f)) or _names(f.metadata.get("refs", ()))
+            found = _field([{"type": "number"}]) if f.metadata.get("signed") else _of(hints(kind)[f.name], defs)
+            told = (_said(kind, f.name, field_key(f)), _names(f.metadata.get("refs", ())))
+            said = "; ".join(filter(None, told))
             properties[field_key(f)] = {"description": said, **found} if said else found
         if "id" in properties or name in ("Access", "Binding"):
             properties["remove"] = {"enum": [True, "yes"], "description": "in an overlay: take this out"}
