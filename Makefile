@@ -38,6 +38,7 @@ bench: setup
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps torchattacks adv-lib
 	$(BIN)/python benchmarks/evasion_speed.py
 	$(BIN)/python benchmarks/guard_overhead.py
+	$(BIN)/python benchmarks/derive_speed.py
 
 clean:
 	rm -rf $(VENV) .casemate assessment examples/*/.cache

@@ -6,6 +6,8 @@
 Every measurement is a fresh process; the two sides take turns, and the order is turned over from pair to pair. Seconds
 are of the work alone, after the imports, by the clock and by the processor (on a busy machine the first is mostly
 waiting); memory is the peak resident set of the whole process, interpreter included.
+The whole command (`casemate threats FILE`: start, load, derive, chains, the list) has a line of its own, so that nothing
+around deriving can grow unseen.
 Writes `benchmarks/results/derive_speed.json`. pytm comes with the extra `peers`; where it is not installed it is left out,
 and said so.
 
@@ -114,7 +116,29 @@ def pytm_side(path: str) -> Row:
     }  # fmt: skip
 
 
+def command_side(path: str) -> Row:
+    """The whole command as it is typed: start, load, derive, look for chains, list. Its output is thrown away."""
+    began = time.perf_counter()
+    command = [sys.executable, "-c", "from casemate.app.main import main; main()", "threats", path]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False, timeout=600)
+    seconds, used = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"casemate threats ended with {done.returncode}")
+    return {"seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "peak": used.ru_maxrss / 1024}
+
+
+def whole_command(cell: str, description: dict[str, Any], times: int) -> Row:
+    """A line of its own: `casemate threats FILE`, each time in a fresh process."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "system.yaml"
+        path.write_text(yaml.safe_dump(description, sort_keys=False))
+        rows = [measured(COMMAND, path) for _ in range(times)]
+    return {"cell": cell, "side": COMMAND, "runs": times, **{key: spread([r[key] for r in rows]) for key in rows[0]}}
+
+
+COMMAND = "casemate threats FILE"
 SIDES = {"casemate": casemate_side, "pytm": pytm_side}
+WORKERS = {**SIDES, COMMAND: command_side}
 
 
 def measured(side: str, path: Path) -> Row:
@@ -176,6 +200,12 @@ def lines(size: int, cell: str, runs: dict[str, list[Row]]) -> list[Row]:
 def shown(row: Row) -> str:
     if "what" in row:
         return f"{row['cell']} | {row['side']} | {row['what']}: {row['median']:.2f} ({row['min']:.2f}..{row['max']:.2f})"
+    if row["side"] == COMMAND:
+        time_, cpu, peak = row["seconds"], row["cpu"], row["peak"]
+        return (
+            f"{row['cell']} | {COMMAND} | {time_['median']:.2f} s ({time_['min']:.2f}..{time_['max']:.2f}), "
+            f"of the processor {cpu['median']:.2f} s, peak {peak['median']:.0f} MiB"
+        )
     parts = [
         f"{name} {row[key]['median']:.3f} s ({row[key]['min']:.3f}..{row[key]['max']:.3f})"
         for name, key in (("derive", "seconds"), ("of the processor", "cpu"), ("load", "load"))
@@ -188,11 +218,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--sizes", default=",".join(SIZES), help="numbers of components, with commas; 1000-tangled: see above")
-    parser.add_argument("--worker", choices=sorted(SIDES), help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=sorted(WORKERS), help=argparse.SUPPRESS)
     parser.add_argument("--description", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        print(json.dumps(SIDES[options.worker](options.description)))
+        print(json.dumps(WORKERS[options.worker](options.description)))
         return
     absent = [] if importlib.util.find_spec("pytm") else ["pytm"]
     sides = [side for side in SIDES if side not in absent]
@@ -202,6 +232,8 @@ def main() -> None:
         for row in lines(count, cell, compare(description, options.pairs, sides)):
             found.append(row)
             print(shown(row), flush=True)
+        found.append(whole_command(cell, description, options.pairs))
+        print(shown(found[-1]), flush=True)
     machine = {"python": platform.python_version(), "cores": os.cpu_count()}
     if not absent:
         machine["pytm"] = importlib.metadata.version("pytm")

@@ -178,11 +178,15 @@ def test_no_name_steers_the_terminal_regression(cli, tmp_path):
     with zipfile.ZipFile("m.zip", "w") as file:
         file.writestr(f"{EVIL}.txt", "cos\nsystem\n(S'true'\ntR.")
     for args in (
-        ("threats", "evil.yaml"), ("assess", "evil.yaml", "--budget", "quick"), ("assess", "evil.yaml", "--plan"), ("report",), ("scan", "m.zip"),
+        ("threats", "evil.yaml"), ("assess", "evil.yaml", "--budget", "quick"), ("assess", "evil.yaml", "--plan"), ("scan", "m.zip"),
         (EVIL,), ("scan", f"--{EVIL}"), ("scan", EVIL), ("attacks", EVIL),
     ):  # fmt: skip
         _, out, err = cli(*args)
         assert not set("\x1b\x07\x9b") & set(out + err) and "\\x1b" in out + err, args
+    (tmp_path / "turned.yaml").write_text(YAML.replace("name: rule", 'name: "a\u202eb"'), encoding="utf-8")
+    for args in (("threats", "turned.yaml"), ("assess", "turned.yaml", "--budget", "quick"), ("report",)):
+        _, out, err = cli(*args)
+        assert "\u202e" not in out + err and "\\u{202e}" in out + err, args
 
 
 def test_an_exception_of_the_target_does_not_steer_the_terminal_regression(cli, tmp_path):

@@ -238,6 +238,55 @@ def test_a_file_that_is_not_there_is_no_pass(cli, option):
     assert code == 2 and out == "" and "none.file" in err
 
 
+@pytest.mark.parametrize("option", ["--policy", "--baseline", "--dispositions", "--description", "--store", "--today"])
+@pytest.mark.parametrize("value", ["", " "])
+@pytest.mark.usefixtures("reports")
+def test_an_option_of_an_unset_variable_is_no_pass(cli, option, value):
+    code, out, err = cli("gate", "held.json", option, value)
+    assert code == 2 and out == "" and f"{option} is empty; give a value, or leave the option out" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("given", [("", "held.json"), ("held.json", ""), ("held.json", "held.json", "--store", ""), ("held.json", "held.json", "--sarif", "")])
+@pytest.mark.usefixtures("reports")
+def test_diff_with_an_unset_variable_is_no_pass(cli, given):
+    code, out, err = cli("diff", *given)
+    assert code == 2 and out == "" and "is empty; give a value" in err
+    assert cli("gate", "")[0] == 2 and "TARGET is empty" in cli("gate", "")[2]
+
+
+def test_diff_with_a_system_that_is_gone(cli, tmp_path):
+    for folder in ("two", "one"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.yaml").write_text(YAML)
+    (tmp_path / "two" / "b.yaml").write_text(YAML.replace("name: shop", "name: web"))
+    code, out, _ = cli("diff", "two", "one")
+    assert code == 2 and "web: could not tell" in out and "web is not there any more" in out and "improved" not in out
+    assert "shop: no worse" in out
+    assert cli("diff", "one", "two")[0] == 1
+
+
+@pytest.mark.usefixtures("reports")
+def test_a_break_that_a_report_leaves_out(cli, tmp_path):
+    both = made(Status.BROKEN).findings + made(Status.RESISTED, threat="EV-02@api#customer").findings
+    rest = Assessment(name="shop", path="system.yaml", system=None, findings=both[1:])
+    (tmp_path / "both.json").write_text(render([Assessment(name="shop", path="system.yaml", system=None, findings=both)]))
+    (tmp_path / "rest.json").write_text(render([rest]))
+    code, out, _ = cli("diff", "both.json", "rest.json")
+    assert code == 2 and "the report does not have it" in out
+    assert cli("gate", "rest.json", "--policy", "gate.yaml", "--baseline", "both.json")[0] == 2
+
+
+@pytest.mark.usefixtures("reports")
+def test_what_a_decision_uncovers(cli, tmp_path):
+    weights = YAML.replace("can: [query, see_label]", "can: [query, see_label, read_weights]").replace("{output: label}", "{output: label, differentiable: yes, family: nn}")
+    (tmp_path / "weights.yaml").write_text(weights)
+    hides = [h["threat"] for h in json.loads(cli("threats", "weights.yaml", "--json")[1])["assessments"][0]["hidden"] if h["by"].startswith("EV-01")]
+    assert hides
+    (tmp_path / "d.yaml").write_text((ENTRY % "").replace("EV-03@", "EV-01@").replace("decision: accept", "decision: false_positive"))
+    code, out, _ = cli("gate", "weights.yaml", "--policy", "gate.yaml", "--dispositions", "d.yaml", "--today", "2026-06-01")
+    assert code == 2 and all(f"undecided: {id}: was hidden by EV-01@api#customer" in out for id in hides)
+
+
 @pytest.mark.usefixtures("reports")
 def test_policies_that_say_nothing(cli, tmp_path):
     (tmp_path / "gate.yaml").write_text("casemate: 1\ngate: {}\n")

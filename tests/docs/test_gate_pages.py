@@ -5,6 +5,9 @@ import re
 from pathlib import Path
 
 from casemate.runs.changes import CATEGORIES
+from casemate.runs.derived import derived
+from casemate.runs.disposed import apply
+from casemate.runs.gate import Question, gate
 from casemate.runs.gate_policy import RULES, policy_of
 from casemate.threats.dispositions import dispositions_of
 from casemate.threats.taxonomy import outlook
@@ -23,6 +26,18 @@ def test_the_files_on_the_page_are_read():
     decided, policy = re.findall(r"```yaml\n(.*?)```", GATE, re.S)
     assert len(dispositions_of(decided, datetime.date(2026, 6, 1))) == 2
     assert policy_of(policy)["cost_drop_percent"].at == 10
+
+
+def test_the_decisions_on_the_page_fit_the_example_that_it_names():
+    decided = re.findall(r"```yaml\n(.*?)```", GATE, re.S)[0]
+    (example,) = re.findall(r"This one fits\n`(.*?)`:\n\n```yaml\n" + re.escape(decided), GATE)
+    today = datetime.date(2026, 6, 1)
+    one = derived(PAGES.parents[1] / example)[1]
+    dispositions = dispositions_of(decided, today)
+    by = {f.disposed.disposition.threat for f in apply(one, dispositions, today).findings if f.disposed}
+    assert by == {d.threat for d in dispositions}
+    ruling = gate(Question(pairs=[(one, None)], dispositions=dispositions, today=today))
+    assert not {o.rule for o in ruling.objections} & {"orphaned", "expired", "violated", "max_days"}
 
 
 def test_the_table_of_rules_is_current():

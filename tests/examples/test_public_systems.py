@@ -82,6 +82,8 @@ SILENT = {
         "EV-12@scoring#merchant": ("he would flood his own queue", "access(merchant, reviews): write_labels = yes"),
         "PO-02@scoring#cardholder": ("a dispute changes labels, not payments", "inject_data or modify_data"),
         "PO-06@scoring#merchant": ("labels come with the marks", "hidden by PO-05@scoring#merchant"),
+        "PO-04@scoring": ("its data are described as places of their own", "provenance.datasets = none"),
+        "PO-04@training": ("and its trainer names no others", "provenance.datasets = none"),
         "PR-02@scoring#payer": ("a payer sees no score", "see_score = no"),
         "PR-05@reviews": ("the shop gets back what its customers gave it", "shops.trust = corp"),
         "PR-05@scoring": ("and the service is asked by those whose it is", "stripe.trust = prod"),
@@ -92,7 +94,7 @@ SILENT = {
 ASKED = {
     "nuru": {
         "access(user, training): inject_data": {"PO-01@detector#user", "PO-02@detector#user", "PO-03@detector#user"},
-        "detector.artifact.signature_verified_at_load": {"SY-02@detector"},
+        "detector.artifact.digest_verified_at_load": {"SY-02@detector"},
         "detector.provenance.parent.digest_verified": {"PO-08@detector"},
         "detector.model.online_learning": {"PO-05@detector#user"},
         "camera->detector.transforms": {"EV-09@detector#user"},
@@ -103,8 +105,9 @@ ASKED = {
         "rules.decision.on_error": {"AV-04@rules"},
         "training.training.review": {"PO-01@scoring#cardholder", "PO-01@scoring#merchant", "PO-01@scoring#payer"},
         "access(payer, rules): see_label": {
-            "EV-03@scoring#payer", "EV-05@scoring#payer", "EV-11@scoring#payer", "EX-01@scoring#payer", "PR-01@scoring#payer",
+            "EV-03@scoring#payer", "EV-05@scoring#payer", "EX-01@scoring#payer", "PR-01@scoring#payer",
         },
+        "payer.successes_wanted": {"EV-11@scoring#payer"},
         "scoring.provenance.parent": {"PO-08@scoring"},
         "scoring.artifact.format": {"SY-01@scoring"},
         "scoring.endpoint.verbose_errors": {"EX-03@scoring"},
@@ -147,7 +150,7 @@ def test_rules_about_what_is_not_there_are_not_even_asked(name: str) -> None:
     """A phone has no endpoint to flood, and nothing here is federated."""
     system = derivation(name).system
     asked_of = {rule.id: [element for element, _ in instances(rule, system)] for rule in catalogue()}
-    absent = {"nuru": ("AV-01", "AV-02", "AV-03", "EX-03", "SY-05"), "radar": ("PO-04", "SY-03")}[name]
+    absent = {"nuru": ("AV-01", "AV-02", "AV-03", "EX-03", "SY-05"), "radar": ("SY-03",)}[name]
     assert [id for id in (*absent, "PO-09", "SY-04") if asked_of[id]] == []
 
 

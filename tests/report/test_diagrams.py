@@ -75,6 +75,18 @@ def test_every_component_and_flow_of_an_example_is_there(render, path) -> None:
     assert render([assessment]) == text
 
 
+def test_arrows_carry_the_numbers_of_the_list_and_no_blank_behind_them() -> None:
+    system = System(
+        name="two", components=(Component(id="a", kind="server"), Component(id="b", kind="server")),
+        flows=(Flow(from_="a", to="b"), Flow(from_="b", to="a", channel="https")),
+    )  # fmt: skip
+    assessment = Assessment(name="two", path="", system=system, findings=())
+    labels = [e.text for e in ET.fromstring(svg.render([assessment])).iter(f"{SVG}text") if e.get("class") == "flow-label"]
+    assert sorted(filter(None, labels)) == ["1", "2 https"]
+    assert '|"1"|' in mermaid.render([assessment]) and '|"2 https"|' in mermaid.render([assessment])
+    assert 'label="1",' in dot.render([assessment])
+
+
 def test_mermaid_labels_hold_nothing_that_could_end_them() -> None:
     assert mermaid.escape('a"]; click n0 "x"') == "a#34;#93;#59; click n0 #34;x#34;"
     text = mermaid.render([hostile()])

@@ -404,6 +404,16 @@ def test_the_list_is_compact_and_tells_assumed_from_measured() -> None:
     assert len(threat_list.render(derived(LOANS)[1], everything=True)) > 2 * len(text)
 
 
+def test_the_list_in_full_has_a_block_for_each_threat() -> None:
+    text = threat_list.render(derived(LOANS)[1], everything=True)
+    assert "who      partner, sees scores, writes training records, sends inputs" in text
+    flat = " ".join(text.split())
+    assert "35 training records, 7 days; own number of queries not stated; the endpoint lets through 5,000 a day per account" in flat
+    assert "Code execution in the model artifact (read_weights on scoring), then Membership inference" in flat
+    for label in ("because  ", "try      ", "do       "):
+        assert text.count(f"\n{'':<13}{label}") >= 17, label
+
+
 def test_decisions_that_no_longer_stand_are_loud_in_a_terminal() -> None:
     assert "Decisions to make again: 1 violated" in threat_list.render(full())  # type: ignore[arg-type]
     summary = " ".join(printed(terminal.summary([full()])).split())  # type: ignore[list-item]

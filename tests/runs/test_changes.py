@@ -48,7 +48,7 @@ def assessment(*findings, **more):
 def change(before, after, **hidden):
     """The one difference of two assessments of at most one finding each."""
     sides = [assessment(*(f for f in (side,) if f), hidden=hidden.get(name, ())) for name, side in (("was", before), ("now", after))]
-    found = compare(*sides)
+    found = compare(sides[0], replace(sides[1], system=loads(SHOP)))
     (only,) = found.threats
     return only, found.code
 
@@ -73,6 +73,29 @@ def test_every_turn_has_its_name(before, after, category, code):
     found, exit_code = change(before and finding(before), after and finding(after))
     assert (found.category, exit_code) == (category, code)
     assert bool(found.because) is (category != "unchanged")
+
+
+OTHER = "EV-03@api#customer"
+
+
+def left_out(status, *after):
+    """A threat that an assessment without a description does not list."""
+    found = compare(assessment(finding(status), finding(threat=OTHER)), assessment(*after))
+    return next((c.category, c.worse) for c in found.threats if c.threat != OTHER), found.code
+
+
+def test_a_break_that_a_report_leaves_out_was_not_shown_to_be_gone():
+    rest = finding(threat=OTHER)
+    assert left_out(S.BROKEN, rest) == (("lost", None), 2)
+    assert left_out(S.UNTESTED, rest) == (("fixed", False), 0)
+    assert left_out(S.BROKEN, rest, finding(S.NOT_APPLICABLE)) == (("fixed", False), 0)
+
+
+@pytest.mark.parametrize("status", [S.BROKEN, S.UNTESTED, S.RESISTED, S.QUESTION])
+def test_of_a_system_that_is_not_there_any_more_nothing_is_known(status):
+    assert left_out(status) == (("lost", None), 2)
+    assert compare(assessment(), assessment()).code == 2
+    assert compare(assessment(), replace(assessment(), system=loads(SHOP))).code == 0
 
 
 def test_it_is_said_precisely():
@@ -189,7 +212,7 @@ def way(threat, low, high=None, status=Status.UNTESTED, **more):
 
 
 def kind(old, new):
-    found = compare(assessment(*old), assessment(*new))
+    found = compare(assessment(*old), replace(assessment(*new), system=loads(SHOP)))
     return {c.threat[:5]: c.category for c in found.threats}, found.code
 
 
@@ -242,6 +265,12 @@ def test_measured_costs_are_compared_as_measured():
     assert kind([broken("EV-02", 900)], [broken("EV-03", 40)])[0]["EV-03"] == "new"
     assert kind([way("EV-02", 100, status=Status.BROKEN)], [way("EV-03", 1000)])[0]["EV-03"] == "replaced"
     assert kind([broken("EV-02", 40)], [way("EV-03", 1000)])[0]["EV-03"] == "new"  # queries and money are not compared
+
+
+def test_a_break_that_a_report_leaves_out_can_be_replaced():
+    sides = way("EV-02", 100, status=Status.BROKEN), way("EV-03", 1000)
+    found = compare(*(assessment(one) for one in sides))
+    assert ({c.threat[:5]: c.category for c in found.threats}, found.code) == ({"EV-02": "lost", "EV-03": "replaced"}, 2)
 
 
 def test_scores_taken_away_is_no_worse():
@@ -321,10 +350,10 @@ def test_long_values_that_differ_at_their_end_differ():
 # Read back ----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_report_reads_back_as_it_was(tmp_path):
-    path = tmp_path / "system.yaml"
-    path.write_text(SHOP)
-    alone = derived(path)[1]
+def test_a_report_reads_back_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # paths from elsewhere are made short in what is written
+    (tmp_path / "system.yaml").write_text(SHOP)
+    alone = derived("system.yaml")[1]
     measured = replace(
         alone, findings=(cost(15, FAR, mappings={"atlas": ["x"]}), finding(S.ERROR, "A-01@x", cost=Cost(queries=float("inf")))), name="two"
     )

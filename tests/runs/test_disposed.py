@@ -116,6 +116,47 @@ def test_a_ceiling_of_the_rate(run, state, why):
     assert got[0] == state and (why in got[1] if why else got[1] == "")
 
 
+def test_what_was_broken_is_no_false_positive():
+    state, why = judged(decided(decision="false_positive"), evidence=(evidence(verdict=Verdict.RESISTED, attack="a"), evidence()))
+    assert state == "violated" and why == f"it was broken: rows broken 0.4 {WIDE} by evasion.square"
+    assert judged(decided(decision="false_positive")) == ("violated", "it was broken")
+    for status in set(Status) - {Status.BROKEN}:
+        assert judged(decided(decision="false_positive"), status=status) == ("active", "")
+    late = decided(decision="false_positive", expires=TODAY - DAY)
+    assert judged(late) == ("expired", "it ended on 2026-05-31; it was broken")
+
+
+TOP, UNDER = "EV-01@api#customer", "EV-02@api#customer"
+
+
+def bared(*dispositions, status=Status.UNTESTED, by=TOP):
+    """The warnings where TOP hides UNDER."""
+    hidden = [Hidden(threat=UNDER, title="", by=by, because="cheaper")]
+    if by != TOP:
+        hidden.append(Hidden(threat=by, title="", by=TOP, because="cheaper"))
+    return apply(assessment(finding(TOP, status), hidden=tuple(hidden)), dispositions, TODAY).warnings
+
+
+@pytest.mark.parametrize("decision", ["false_positive", "avoid"])
+def test_what_a_threat_that_is_decided_away_had_hidden_is_said(decision):
+    (said,) = bared(decided(TOP, decision))
+    assert said == f"{UNDER}: was hidden by {TOP}, which is decided {decision}: correct the fact in the description and derive again"
+    assert bared(decided("EV-01@*", decision)) == (said,)
+    middle = "EV-09@api#customer"  # hidden itself
+    assert [w.partition(":")[0] for w in bared(decided(middle, decision), by=middle)] == [UNDER]
+
+
+def test_what_stays_hidden_or_is_decided_about_is_not_said():
+    assert bared() == ()
+    for decision in ("fix", "accept", "transfer"):
+        assert bared(decided(TOP, decision)) == ()
+    away = decided(TOP, "false_positive")
+    assert bared(away, decided(UNDER)) == bared(away, decided("EV-02*")) == ()
+    assert len(bared(away, decided(UNDER, expires=TODAY - DAY))) == 1
+    assert bared(replace(away, expires=TODAY - DAY)) == ()  # it is a threat again
+    assert bared(away, status=Status.BROKEN) == ()  # it was one all along
+
+
 def test_one_that_ended_says_what_else_is_wrong():
     state, why = judged(decided(queries_floor=500, expires=TODAY - DAY), cost=Cost(queries=3))
     assert state == "expired" and why == "it ended on 2026-05-31; a break costs 3 queries, less than the queries_floor 500"

@@ -9,7 +9,7 @@ import pytest
 from casemate.core.disposition import Disposition
 from casemate.core.errors import BadSystem, Problem
 from casemate.core.evidence import Cost, Evidence, Status, Verdict
-from casemate.core.finding import Assessment, Finding
+from casemate.core.finding import Assessment, Finding, Hidden
 from casemate.core.risk import Risk
 from casemate.runs import gate_policy
 from casemate.runs.gate import Question, first_seen, gate, stub
@@ -80,7 +80,7 @@ def test_the_risk_decides_the_severity_where_it_is_known():
     assert judge(only("severity_at_least"), assessment(finding(severity="critical", risk=risk))).code == 0
 
 
-@pytest.mark.parametrize("decision", ["fix", "accept", "transfer", "avoid", "false_positive"])
+@pytest.mark.parametrize("decision", ["fix", "accept", "transfer", "avoid"])
 def test_a_decision_that_stands_answers_a_break(decision):
     assert judge(only("severity_at_least"), assessment(finding()), dispositions=[decided(decision=decision)]).code == 0
     late = decided(decision=decision, expires=TODAY - DAY)
@@ -159,6 +159,40 @@ def test_a_decision_that_the_measurement_overtook():
     ruling = judge(only("violated"), now, dispositions=[decided(queries_floor=11)])
     assert ruling.code == 1 and "than was accepted" in ruling.objections[0].do
     assert judge(only("violated"), now, dispositions=[decided(queries_floor=10)]).code == 0
+
+
+def test_what_was_broken_is_no_false_positive():
+    wrong = [decided(decision="false_positive")]
+    (one,) = judge(only("violated"), assessment(finding()), dispositions=wrong).objections
+    assert "false_positive by sam: it was broken" in one.why and "no false positive" in one.do
+    assert judge(only("severity_at_least"), assessment(finding()), dispositions=wrong).code == 1
+    untested = assessment(finding(status=Status.UNTESTED, impact=4))
+    assert judge(only("prior_severity_at_least"), untested, dispositions=wrong).code == 0
+
+
+def test_how_long_a_decision_may_run_is_the_gates_to_say():
+    now = assessment(finding())
+    for days, made, code in ((180, TODAY, 0), (181, TODAY, 1), (180, None, 0), (181, None, 1), (170, TODAY - 11 * DAY, 1)):
+        one = decided(expires=TODAY + days * DAY, made=made)
+        assert judge(only("max_days"), now, dispositions=[one]).code == code
+    file = "casemate: 1\nmax_days: 3650\ndispositions: [{threat: '*', decision: accept, reason: r, owner: o, expires: 2036-01-01}]\n"
+    ruling = judge(Policy(), now, dispositions=dispositions_of(file, TODAY))
+    assert objects(ruling) == [("max_days", "*")] and ruling.code == 1
+    assert "3501 days, more than 180" in ruling.objections[0].why
+    assert judge(policy_of("casemate: 1\ngate: {max_days: 3600}"), now, dispositions=dispositions_of(file, TODAY)).code == 0
+
+
+def test_a_pattern_does_not_answer_for_what_is_new():
+    now, before = assessment(finding()), assessment(finding("EV-01@api#customer"))
+    (one,) = judge(only("new_without_disposition"), now, before, [decided("*")]).objections
+    assert one.what == ID and "the pattern * does not answer for what is new" in one.why and ID in one.stub
+    assert judge(only("new_without_disposition"), now, before, [decided("*"), decided()]).code == 0
+    assert judge(only("severity_at_least"), now, before, [decided("*")]).code == 0  # what else it answers it still does
+    assert judge(only("regressed"), now, assessment(held(finding())), [decided("*")]).code == 0
+    asks = assessment(finding(status=Status.QUESTION, **LOW), held(finding("EV-01@api#customer")))
+    other = assessment(held(finding("EV-01@api#customer")))
+    assert untold(asks, other, dispositions=[decided("EV-02*")])[0] == 2
+    assert untold(asks, other, dispositions=[decided()]) == (0, [])
 
 
 def test_an_orphan_is_one_where_no_system_has_its_threat():
@@ -334,6 +368,27 @@ def test_nothing_is_no_pass():
     assert judge(policy_of("casemate: 1\ngate: {nothing_judged: ignore}"), assessment()).code == 0
 
 
+def test_what_a_threat_that_is_decided_away_had_hidden_is_no_pass():
+    top = finding("EV-01@api#customer", Status.UNTESTED, **LOW)
+    now = assessment(top, hidden=(Hidden(threat=ID, title="", by=top.threat, because="cheaper"),))
+    away = decided(top.threat, "false_positive")
+    code, why = untold(now, dispositions=[away])
+    assert code == 2 and why == [f"{ID}: was hidden by {top.threat}, which is decided false_positive: correct the fact in the description and derive again"]
+    assert untold(now, dispositions=[away, decided()]) == (0, [])
+    assert untold(now, dispositions=[decided(top.threat)]) == (0, [])
+
+
+def test_a_break_that_a_report_leaves_out_is_no_pass():
+    other = held(finding("EV-03@api#customer"))
+    before, now = assessment(finding(), other), assessment(other)
+    code, why = untold(now, before)
+    assert code == 2 and "the report does not have it" in why[0] and "--description" in why[0]
+    assert untold(now, before, described={"toy": assessment(other)}) == (0, [])
+    assert untold(now, before, described={"toy": before})[0] == 2
+    gone = assessment(finding(status=Status.NOT_APPLICABLE), other)
+    assert untold(now, before, described={"toy": gone}) == (0, [])
+
+
 def test_another_system_is_no_pass():
     now, other = assessment(finding(**LOW)), assessment(finding(**LOW), name="other")
     assert untold(now, other) == (2, ["the baseline is of other, not of toy"])
@@ -428,6 +483,7 @@ def test_what_to_do_names_what_there_is(more, do):
         ("prior_severity_at_least: low", "prior_severity_at_least", Setting(then="fail", at="low", stated=True)),
         ("cost_drop_percent: {at: 5, then: warn}", "cost_drop_percent", Setting(then="warn", at=5.0, stated=True)),
         ("cost_drop_percent: {at: 5}", "cost_drop_percent", Setting(then="fail", at=5.0, stated=True)),
+        ("max_days: 365", "max_days", Setting(then="fail", at=365.0, stated=True)),
         ("max_open_days: 30", "max_open_days", Setting(then="fail", at=30.0, stated=True)),
     ],
 )
@@ -449,6 +505,7 @@ def test_a_line_of_a_policy(line, rule, setting):
         ("severity_at_least: {at: 3}", "gate.severity_at_least.at: expected critical, high, medium, low; got '3'"),
         ("cost_drop_percent: 200", "expected a number, 0 to 100; got 200"),
         ("cost_drop_percent: {at: 5, then: explode}", "expected fail, warn, ignore; got 'explode'"),
+        ("max_days: 0", "expected a number, 1 to 3650; got 0"),
         ("max_open_days: [1]", "expected a number, 0 to 3650; got [1]"),
     ],
 )

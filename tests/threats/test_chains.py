@@ -63,7 +63,7 @@ def test_a_dependency_opens_the_notebook_which_opens_the_store_which_opens_the_w
     assert last.steps == ("SY-03@deps", "SY-04@book#supplier", "SY-06@store#supplier", "PO-07@store#supplier")
     assert last.gains == ("write_code on book", "read_data on store", "write_weights on store", "")
     assert (last.attacker, last.impact, last.low, last.high, last.basis) == ("supplier", 4, 111, 11_110, "prior")
-    assert last.title == "Title of SY-03 at deps, up to Title of PO-07 at store"
+    assert last.title == "Title of SY-03 at deps, then Title of PO-07 at store"
 
 
 def test_what_is_worse_than_where_it_began_comes_first(rules) -> None:

@@ -203,7 +203,7 @@ def test_pytm_233_every_id_has_a_legend(casemate: Command) -> None:
         assert rule.id in anchors and linked[rule.id] == rule.id.lower()
         section = page.partition(f"\n## {rule.id}\n")[2].partition("\n## ")[0]
         assert rule.title in section and rule.explain in section and rule.harm.text in section
-    out = casemate("threats", "system.yaml", "--out", "out", "--format", "html,threats,sarif").out
+    out = casemate("threats", "system.yaml", "--out", "out", "--format", "html,csv,sarif").out
     for text in (out, Path("out", "report.html").read_text(), Path("out", "threats.csv").read_text()):
         assert "EV-02@fraud#customer" in text and "Score-based black-box evasion" in text  # never an id alone
     driver = json.loads(Path("out", "report.sarif").read_text())["runs"][0]["tool"]["driver"]
@@ -299,7 +299,7 @@ def test_threagile_1031_one_report_that_fails_stops_no_other(casemate: Command, 
         raise RuntimeError("the title is too long")
 
     monkeypatch.setitem(FORMATS, "html", ("report.html", broken))
-    ran = casemate("threats", "system.yaml", "--out", "out", "--format", "html,json,sarif,threats,svg")
+    ran = casemate("threats", "system.yaml", "--out", "out", "--format", "html,json,sarif,csv,svg")
     assert ran.code == 2 and "html" in ran.err and "the title is too long" in ran.err
     written = {path.name for path in Path("out").iterdir()}
     assert written == {"report.json", "report.sarif", "threats.csv", "dataflow.svg"}
@@ -335,7 +335,7 @@ def test_dragon_691_a_report_is_one_command_and_exports_agree(casemate: Command)
 
     https://github.com/OWASP/threat-dragon/issues/691, https://github.com/OWASP/threat-dragon-core/issues/76
     """
-    listed = findings(casemate("threats", "system.yaml", "--json", "--out", "out", "--format", "html,json,md,threats,sarif,tmbom"))
+    listed = findings(casemate("threats", "system.yaml", "--json", "--out", "out", "--format", "html,json,md,csv,sarif,tmbom"))
     rows = list(csv.DictReader(io.StringIO(Path("out", "threats.csv").read_text(encoding="utf-8-sig"))))
     assert {row["threat"] for row in rows} == set(listed)
     assert all(row["file"] == "system.yaml" and int(row["line"]) in (7, 8) for row in rows)

@@ -156,7 +156,7 @@ def test_questions_are_ranked_by_what_hangs_on_them() -> None:
     derivation = derive(loads(text), ABOUT)
     assert [q.path for q in derivation.questions] == ["access(customer, api): query", "cheques.personal"]
     first = derivation.questions[0]
-    assert first.text.startswith("Can customer query on api?")
+    assert first.text.startswith("Can customer send inputs of its own choice to api?")
     assert first.weight == sum(u.impact for u in derivation.undecided if u.id in first.threats)
     assert first.place == ("<text>", 20)
 

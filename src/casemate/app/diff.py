@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .echo import echo
-from .given import STORE, given
+from .given import STORE, filled, given
 
 if TYPE_CHECKING:
     from ..runs.changes import Change, Changes
@@ -20,13 +20,15 @@ _NAMES = {"asked": "undecided"}
 
 
 @click.command(epilog="Exit codes: 0 no worse, 1 worse (new, regressed or cheaper), 2 could not tell, or bad input.")
-@click.argument("before")
-@click.argument("after")
-@click.option("--store", default=STORE, show_default=True, help="Where evidence is kept, for digests of stored runs.")
-@click.option("--sarif", type=click.Path(path_type=Path), metavar="FILE", help="Also write AFTER as SARIF with baseline states.")
+@click.argument("before", callback=filled)
+@click.argument("after", callback=filled)
+@click.option(
+    "--store", default=STORE, show_default=True, callback=filled, help="Where evidence is kept, for digests of stored runs."
+)
+@click.option("--sarif", metavar="FILE", callback=filled, help="Also write AFTER as SARIF with baseline states.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--all", "everything", is_flag=True, help="Name what is unchanged, too.")
-def diff(before: str, after: str, store: str, sarif: Path | None, as_json: bool, everything: bool) -> int:
+def diff(before: str, after: str, store: str, sarif: str | None, as_json: bool, everything: bool) -> int:
     """Say what is different between BEFORE and AFTER: threats, what a break costs, facts and open questions.
 
     Each is a description (file or folder; it is derived, and nothing is run), a report.json of casemate assess, or the
@@ -41,7 +43,7 @@ def diff(before: str, after: str, store: str, sarif: Path | None, as_json: bool,
         from ..report.as_json import render as as_report
         from ..report.sarif import render
 
-        replace_file(sarif, render(new, baseline=json.loads(as_report(old))))
+        replace_file(Path(sarif), render(new, baseline=json.loads(as_report(old))))
     codes = {one.code for one in found}
     code = 1 if 1 in codes else 2 if 2 in codes else 0
     if as_json:
@@ -53,6 +55,7 @@ def diff(before: str, after: str, store: str, sarif: Path | None, as_json: bool,
 
 def text(changes: Changes, everything: bool = False) -> str:
     """One comparison in words."""
+    from ..report.words import line
     from ..runs.changes import CATEGORIES, WORDS
 
     names = changes.before if changes.before == changes.after else f"{changes.before} -> {changes.after}"
@@ -61,13 +64,13 @@ def text(changes: Changes, everything: bool = False) -> str:
     for category in CATEGORIES:
         held = changes.of(category)
         if held and (category != "unchanged" or everything):
-            lines += ["", f"  {WORDS[category]}", *(line for change in held for line in _lines(change))]
+            lines += ["", f"  {WORDS[category]}", *(told for change in held for told in _lines(change))]
     lines += _facts(changes)
     asked = (("opened", changes.opened), ("answered", changes.answered), ("no longer asked", changes.dropped))
     for word, questions in asked:
         if questions:
             lines += ["", f"  Questions {word}", *(f"    {q['field']}: {q.get('text', '')}" for q in questions)]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(line, lines)) + "\n"
 
 
 def _lines(change: Change) -> list[str]:

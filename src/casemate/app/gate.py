@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .echo import echo
-from .given import STORE, day, given, opened
+from .given import STORE, day, filled, given, opened
 
 if TYPE_CHECKING:
     from ..core.finding import Assessment
@@ -22,13 +22,22 @@ _SAID = {"question": "undecided"}
 
 
 @click.command(epilog="Exit codes: 0 pass, 1 fail, 2 could not tell, or bad input.")
-@click.argument("target")
-@click.option("--policy", metavar="FILE", help="What fails, what warns; without it, the defaults of docs/reference/gate.md.")
-@click.option("--baseline", metavar="A", help="What it is compared with: a description, a report.json, or a stored digest.")
-@click.option("--dispositions", metavar="FILE", help="What was decided; default: dispositions.yaml beside the description.")
-@click.option("--description", metavar="FILE", help="Evidence in TARGET that does not fit it is stale.")
-@click.option("--store", default=STORE, show_default=True, help="Where evidence and earlier runs are kept.")
-@click.option("--today", metavar="DAY", help="Judge as on this day, YYYY-MM-DD (or CASEMATE_TODAY).")
+@click.argument("target", callback=filled)
+@click.option(
+    "--policy",
+    metavar="FILE",
+    callback=filled,
+    help="What fails, what warns; without it, the defaults of docs/reference/gate.md.",
+)
+@click.option(
+    "--baseline", metavar="A", callback=filled, help="What it is compared with: a description, a report.json, or a stored digest."
+)
+@click.option(
+    "--dispositions", metavar="FILE", callback=filled, help="What was decided; default: dispositions.yaml beside the description."
+)
+@click.option("--description", metavar="FILE", callback=filled, help="Evidence in TARGET that does not fit it is stale.")
+@click.option("--store", default=STORE, show_default=True, callback=filled, help="Where evidence and earlier runs are kept.")
+@click.option("--today", metavar="DAY", callback=filled, help="Judge as on this day, YYYY-MM-DD (or CASEMATE_TODAY).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def gate(
     target: str, policy: str | None, baseline: str | None, dispositions: str | None, description: str | None, store: str,
@@ -111,6 +120,8 @@ def _open_since(store: str) -> Any:
 
 def text(ruling: Ruling, file: Path | None, today: datetime.date) -> str:
     """The ruling in words."""
+    from ..report.words import line as one_line
+
     counts = [(sum(o.then == then for o in ruling.objections), then) for then in ("fail", "warn")]
     said = ", ".join(f"{n} {then}" for n, then in counts if n) or "nothing to object to"
     lines = [f"gate: {_VERDICTS[ruling.code]} ({said}) on {today}; dispositions: {file or 'none'}"]
@@ -119,6 +130,7 @@ def text(ruling: Ruling, file: Path | None, today: datetime.date) -> str:
     lines += [line for objection in ruling.objections for line in _lines(objection)]
     if ruling.unjudged:
         lines += ["", "  Not judged", *(f"    {rule}: {reason}" for rule, reason in ruling.unjudged)]
+    lines = [one_line(line) for line in lines]  # what a name holds begins no line of its own
     if ruling.stubs:
         lines += ["", f"  To decide, fill in and paste into {file or 'dispositions.yaml beside the description'}:", ""]
         lines += [] if file else ["casemate: 1", "dispositions:"]

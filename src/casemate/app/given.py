@@ -9,10 +9,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import click
+
     from ..core.finding import Assessment
 
 STORE = ".casemate/evidence.db"
 _DIGEST = re.compile(r"[0-9a-f]{6,64}\Z")
+
+
+def filled(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """The callback of an option with a value: `--policy "$POLICY"` of an unset variable is not the same as no policy.
+
+    Raises:
+        UsageError: It is given, and empty.
+    """
+    from ..core.errors import UsageError
+
+    if value is not None and not value.strip():
+        name = option.opts[0] if option.opts[0].startswith("-") else str(option.name).upper()
+        choice = ", or leave the option out" if name.startswith("-") else ""
+        raise UsageError(f"{name} is empty; give a value{choice} (is a variable unset?)")
+    return value
 
 
 def given(text: str, store: str = STORE) -> list[Assessment]:

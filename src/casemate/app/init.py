@@ -206,25 +206,24 @@ def _write(path: Path, text: str, system: Any, ask: Any, answer: str) -> str | N
 
 def _end(path: Path, text: str | None, left: int) -> int:
     from ..imports.opening import missing
+    from ..threats.derive import derive
 
     if text is None:
         echo(f"Nothing was answered, so {path} was not written.")
         return 0
     system, open_ = _open(path, text, fresh=False, again=False)
-    lacking = missing(system)
+    result, lacking = derive(system), missing(system)
     if lacking:
-        echo(f"{path}: {lacking}: nothing can be derived; casemate init {path} --ask asks.")
-    else:
-        _count(path, system, len(open_))
+        much = "little" if result.threats or result.questions else "nothing"
+        echo(f"{path}: {lacking}: {much} can be derived; casemate init {path} --ask asks.")
+    if not lacking or result.threats or result.questions:
+        _count(path, system, result, len(open_))
     if left:
         echo(f"{left} to decide: see DIFFERS and CONFLICT above.")
     return 1 if left else 0
 
 
-def _count(path: Path, system: Any, unasked: int) -> None:
-    from ..threats.derive import derive
-
-    result = derive(system)
+def _count(path: Path, system: Any, result: Any, unasked: int) -> None:
     echo(f"{path}: {_many(len(result.threats), 'threat')} derived, {_many(len(result.questions), 'open question')}.")
     if unasked:
         them = "it" if unasked == 1 else "them"

@@ -12,6 +12,7 @@ from .echo import echo
 
 def explain(paths: Iterable[Path], rules: tuple[str, ...], why: str | None, why_not: str | None) -> int:
     """Print the answer for every description in which the id means something; for none, say what could be meant."""
+    from ..report.words import line as one_line
     from ..threats.derive import derive
     from ..threats.load import load
     from ..threats.rules import rules_for
@@ -26,8 +27,8 @@ def explain(paths: Iterable[Path], rules: tuple[str, ...], why: str | None, why_
         known += [t.id for t in result.threats]
         if lines:
             answered = True
-            echo(system.name or path)
-            echo("\n".join(f"  {line}".rstrip() for line in lines))
+            echo(one_line(system.name or path))
+            echo("\n".join(f"  {one_line(line)}".rstrip() for line in lines))
     if not answered:
         raise UnknownName("threat", asked, known)
     return 0

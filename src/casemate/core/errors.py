@@ -64,7 +64,8 @@ class Problem:
 
     def __str__(self) -> str:
         hint = f" ({self.suggestion})" if self.suggestion else ""
-        return f"{self.file}:{self.line}: {self.key}: {self.message}{hint}"
+        text = f"{self.file}:{self.line}: {self.key}: {self.message}{hint}"
+        return text.replace("\n", "\\n").replace("\r", "\\r")  # a key of a file begins no line of its own
 
 
 class BadSystem(UsageError):

@@ -49,7 +49,8 @@ def hash_file(path: Path) -> str:
 
 DATA = (".json", ".yaml", ".yml", ".toml", ".txt", ".csv")
 SMALL = 1 << 20  # bytes; a larger file is data that a function hands over, and is hashed there
-REPORT, WRITTEN = "report.html", ("report.json", "rows.csv")  # a folder below that holds a report is all casemate's own
+REPORT = "report.html"  # a folder below that holds a report is all casemate's own
+WRITTEN = ("report.json", "rows.csv", "threats.csv", "atlas-layer.json", "threats.cdx.json")
 
 
 def hash_code(folder: Path) -> str:
@@ -71,7 +72,7 @@ def _is_data(path: Path, folder: Path) -> bool:
         return False
     # Overlays need not name the version of the language, but what they extend.
     yaml = path.suffix.lower() in (".yaml", ".yml")
-    return not (yaml and re.search(rb"^(casemate|extends):", path.read_bytes()[:4096], re.MULTILINE))
+    return not (yaml and re.search(rb"^(casemate|extends|includes|gate):", path.read_bytes()[:4096], re.MULTILINE))
 
 
 def files_below(folder: Path, ending: str = "") -> list[Path]:

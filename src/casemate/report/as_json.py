@@ -9,6 +9,7 @@ from typing import Any
 from ..core.evidence import Evidence, plain
 from ..core.finding import Assessment
 from .hardening import hardening
+from .machine import local
 from .personal import hidden, redact_rows
 from .view import Decision, Limits, view
 from .weighed import is_assumed, price
@@ -20,6 +21,7 @@ _ALL = Limits(samples=0, sampled=0, decisions=1_000_000)
 
 def render(assessments: Sequence[Assessment], *, show_personal: bool = False) -> str:
     """Strict JSON with sorted keys; ASCII, so that nothing in a name reaches a terminal. Inputs are never part of it."""
+    assessments = [local(a) for a in assessments]
     data = {"format": FORMAT, "assessments": [_assessment(a, hidden(a, show_personal)) for a in assessments]}
     return json.dumps(data, sort_keys=True, indent=1, allow_nan=False) + "\n"
 

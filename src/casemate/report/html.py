@@ -17,6 +17,7 @@ from . import charts, costs, picture
 from .cards import unchanged
 from .compare import Comparison, comparisons
 from .coverage import Row, uncovered
+from .machine import local
 from .personal import REDACTED
 from .view import Limits, Shown, View, leading, opening, title, view
 from .words import BUCKETS, TONES, and_more, clean, cost_brief, in_bucket, look, measured, said, short, spread
@@ -51,6 +52,7 @@ def render(assessments: Sequence[Assessment], *, show_personal: bool = False) ->
 
     A report that would be too large is drawn again with less of everything; what was left out is counted in it.
     """
+    assessments = [local(a) for a in assessments]
     page = ""
     for limits in _STEPS:
         page = _page(assessments, show_personal, limits)

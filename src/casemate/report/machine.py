@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -172,6 +172,40 @@ def place(file: str, line: int, assessment: Assessment) -> Place:
         if base.strip(os.sep) and at.startswith(base.rstrip(os.sep) + os.sep):
             return Place(_uri(os.path.relpath(at, base)), name, max(1, line))
     return Place(_uri(os.path.basename(at)), BESIDE, max(1, line))
+
+
+def seen(file: str) -> str:
+    """A file as seen from the current folder; of one elsewhere, the name alone. What is no path stays as it is."""
+    if not os.path.isabs(file) and ".." not in PurePosixPath(file.replace(os.sep, "/")).parts:
+        return file
+    at, here = os.path.abspath(file), os.getcwd()
+    inside = at.startswith(here.rstrip(os.sep) + os.sep)
+    return os.path.relpath(at, here) if inside else os.path.basename(at)
+
+
+def local(assessment: Assessment) -> Assessment:
+    """The assessment without the folders of this machine, for a file that is handed on."""
+    folder = os.path.dirname(assessment.path)
+
+    def text(told: str) -> str:
+        told = told.replace(assessment.path, seen(assessment.path)) if os.path.isabs(assessment.path) else told
+        for known in (os.getcwd(), folder if os.path.isabs(folder) else ""):
+            told = told.replace(known.rstrip(os.sep) + os.sep, "") if known.strip(os.sep) else told
+        return told
+
+    return replace(
+        assessment, path=seen(assessment.path), reproduce=text(assessment.reproduce),
+        findings=tuple(_local(f) for f in assessment.findings), warnings=tuple(map(text, assessment.warnings)),
+        conflicts=tuple(map(text, assessment.conflicts)),
+    )  # fmt: skip
+
+
+def _local(finding: Finding) -> Finding:
+    held, file = finding.disposed, seen(finding.file)
+    if held is not None and seen(held.disposition.place[0]) != held.disposition.place[0]:
+        made = held.disposition
+        held = replace(held, disposition=replace(made, place=(seen(made.place[0]), made.place[1])))
+    return finding if file == finding.file and held is finding.disposed else replace(finding, file=file, disposed=held)
 
 
 def _uri(path: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from ..core.finding import Assessment
 from .coverage import Row, uncovered
 from .decisions import Decision
+from .machine import local
 from .view import Limits, Measured, Shown, View, leading, opening, title, view
 from .weighed import Ruling
 from .words import BUCKETS, and_more, clean, cost_brief, in_bucket, measured, said, short, spread
@@ -22,6 +23,7 @@ BARE = "These threats follow from the description alone: every severity and ever
 
 def render(assessments: Sequence[Assessment], *, show_personal: bool = False) -> str:
     """The report. It holds no rows, so there is nothing to redact; `show_personal` is there for symmetry."""
+    assessments = [local(a) for a in assessments]
     views = [view(a, f"s{i}", show_personal, LIMITS) for i, a in enumerate(assessments, 1)]
     lines = [f"# {escape(title(views))}", "", opening(views), ""]
     lead = leading(views)
@@ -227,7 +229,7 @@ def _rest(one: View) -> list[str]:
         lines += [f"- {escape(u.get('what', ''))}: {escape(u.get('reason', ''))}" for u in one.untested] or [_rest_of(one)]
         lines += ["", *_more(one.left_out["untested"], "lines")]
     hidden = [f"{h.title} ({h.threat}), by {h.by}: {h.because}" for h in a.hidden]
-    return lines + _listed("Hidden: another way to the same end is cheaper", hidden, one.left_out["hidden"], LIMITS.lines)
+    return lines + _listed("Hidden: another way to the same end is no dearer", hidden, one.left_out["hidden"], LIMITS.lines)
 
 
 def _rest_of(one: View) -> str:

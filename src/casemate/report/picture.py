@@ -55,11 +55,15 @@ def glyph(tone: str) -> Markup:
 def tones(system: Any, findings: Sequence[Finding]) -> dict[str, str]:
     """The worst status of every component and flow, by id. A flow has that of the threats whose way leads through it."""
     found: dict[str, list[Status]] = defaultdict(list)
+    ways: dict[tuple[str, str, str], tuple[tuple[str, str], ...]] = {}  # many threats of one attacker go the same way
     for finding in findings:
         if finding.status is Status.NOT_APPLICABLE:
             continue
         found[finding.element].append(finding.status)
-        for start, end in way_of(finding, system):
+        key = (finding.principal, finding.element, finding.cell.get("phase", ""))
+        if key not in ways:
+            ways[key] = way_of(finding, system)
+        for start, end in ways[key]:
             found[f"{start} {end}"].append(finding.status)
     return {id: worst(statuses) for id, statuses in found.items()}
 

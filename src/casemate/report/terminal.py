@@ -9,7 +9,7 @@ from ..core.evidence import Status
 from ..core.finding import SEVERITIES, Assessment, Chain, Finding
 from .threat_list import decided
 from .weighed import chain_price, is_assumed, price
-from .words import BUCKETS, LOOKS, and_more, clean, cost_brief, evidence_id, in_bucket, measured, sentence, spread, tally
+from .words import BUCKETS, LOOKS, and_more, cost_brief, evidence_id, in_bucket, line, measured, sentence, spread, tally
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,8 +30,8 @@ def summary(assessments: Sequence[Assessment]) -> RenderableType:
 
     parts: list[RenderableType] = []
     for one in assessments:
-        parts.append(Text.assemble((f"{clean(one.name)}  ", "bold"), _counts(one)))
-        parts += [Padding(_line("unclear", f"conflict: {clean(conflict)}"), (0, 0, 0, 2)) for conflict in one.conflicts]
+        parts.append(Text.assemble((f"{line(one.name)}  ", "bold"), _counts(one)))
+        parts += [Padding(_line("unclear", f"conflict: {line(conflict)}"), (0, 0, 0, 2)) for conflict in one.conflicts]
         parts += [Padding(_line(tone, text), (0, 0, 0, 2)) for tone, text in _loud(one)]
     lead = leading(assessments)
     if lead:
@@ -46,11 +46,11 @@ def summary(assessments: Sequence[Assessment]) -> RenderableType:
 def _loud(assessment: Assessment) -> list[tuple[str, str]]:
     """Decisions that no longer stand, and what the reading of the files warns of."""
     lines = [
-        ("broken" if f.disposed.state == "violated" else "unclear", f"{clean(f.threat)}: {decided(f)}")
+        ("broken" if f.disposed.state == "violated" else "unclear", f"{line(f.threat)}: {decided(f)}")
         for f in assessment.findings
         if f.disposed and f.disposed.state != "active"
     ]
-    return [*lines, *(("unclear", f"warning: {clean(warning)}") for warning in assessment.warnings)]
+    return [*lines, *(("unclear", f"warning: {line(warning)}") for warning in assessment.warnings)]
 
 
 def leading(assessments: Sequence[Assessment], most: int = 3) -> list[tuple[Assessment, Finding]]:
@@ -66,16 +66,16 @@ def details(assessment: Assessment) -> RenderableType:
     from rich.padding import Padding
     from rich.text import Text
 
-    parts: list[RenderableType] = [Text(clean(assessment.name), style="bold"), _counts(assessment), Text()]
+    parts: list[RenderableType] = [Text(line(assessment.name), style="bold"), _counts(assessment), Text()]
     for finding in assessment.findings:
         parts.append(_said(finding, assessment.system))
         if finding.evidence:
             parts.append(Padding(_attacks(finding), (0, 0, 0, 2)))
-        parts += [Padding(Text(line, style="dim"), (0, 0, 0, 2)) for line in _weighed(finding)]
+        parts += [Padding(Text(line(one), style="dim"), (0, 0, 0, 2)) for one in _weighed(finding)]
         for evidence in finding.evidence:
             failed = [c for c in evidence.health if c.ok is False]
             parts += [
-                Padding(_line("unclear", f"check {c.number}, {clean(c.name)}: {clean(c.detail)}"), (0, 0, 0, 2)) for c in failed
+                Padding(_line("unclear", f"check {c.number}, {line(c.name)}: {line(c.detail)}"), (0, 0, 0, 2)) for c in failed
             ]
     parts += _list("Chains, each the cheapest way to its end", [_chained(chain) for chain in assessment.chains])
     parts += _list("Warnings", assessment.warnings)
@@ -91,7 +91,7 @@ def _weighed(finding: Finding) -> list[str]:
     if finding.risk is None and finding.disposed is None:
         return []
     lines = [f"cost: {price(finding)}"] if finding.risk and finding.risk.basis != "none" else []
-    lines += [f"would change this: {clean(finding.risk.changes)}"] if finding.risk and finding.risk.changes else []
+    lines += [f"would change this: {line(finding.risk.changes)}"] if finding.risk and finding.risk.changes else []
     return [*lines, decided(finding)] if finding.disposed else lines
 
 
@@ -117,16 +117,16 @@ def _said(finding: Finding, system: Any, lead: str = "") -> Text:
     severity = f"{finding.severity}: " if finding.status is Status.BROKEN else ""
     if is_assumed(finding):
         severity = f"assumed {finding.severity}: "
-    return _line(LOOKS[finding.status].tone, severity + clean(lead) + text)
+    return _line(LOOKS[finding.status].tone, severity + line(lead) + text)
 
 
 def _line(tone: str, text: str) -> Text:
     from rich.text import Text
 
     sign, style = _SIGNS[tone]
-    line = Text(f"{sign} ", style=style)
-    line.append(text, style="not bold default")
-    return line
+    found = Text(f"{sign} ", style=style)
+    found.append(line(text), style="not bold default")
+    return found
 
 
 def _attacks(finding: Finding) -> RenderableType:
@@ -143,11 +143,11 @@ def _attacks(finding: Finding) -> RenderableType:
             evidence.attack, str(evidence.verdict), f"{evidence.measure} {measured(evidence)}", spread(evidence),
             f"{evidence.n:,}", cost_brief(evidence.cost), health, evidence_id(evidence),
         )  # fmt: skip
-        table.add_row(*(Text(clean(cell)) for cell in cells))
+        table.add_row(*(Text(line(cell)) for cell in cells))
     return table
 
 
 def _list(head: str, lines: Sequence[str]) -> list[RenderableType]:
     from rich.text import Text
 
-    return [Text(), Text(head, style="bold"), *(Text(f"  {clean(line)}") for line in lines)] if lines else []
+    return [Text(), Text(head, style="bold"), *(Text(f"  {line(one)}") for one in lines)] if lines else []

@@ -15,7 +15,7 @@ from .decisions import Decision
 from .machine import rules_of
 from .view import Limits, View, view
 from .weighed import Path, brief, is_assumed, price
-from .words import LOOKS, clean, count_of, in_bucket, short
+from .words import LOOKS, clean, count_of, in_bucket, line, short
 
 CHAINS, QUESTIONS, WAITING = 5, 10, 3
 WIDTH = 100
@@ -43,7 +43,8 @@ def render(assessment: Assessment, *, everything: bool = False, width: int = WID
     lines += _chains(told, everything, width)
     lines += _questions(assessment, everything, width)
     lines += _hidden(assessment, everything, width)
-    return "\n".join([*lines, *_last(assessment, fired, everything)])
+    # What a name holds begins no line of its own.
+    return "\n".join(map(line, [*lines, *_last(assessment, fired, everything)]))
 
 
 def _headline(assessment: Assessment, fired: Sequence[Finding], told: View) -> list[str]:
@@ -68,7 +69,9 @@ def _decisions(told: View, width: int) -> list[str]:
     lines = ["", "Decide first:"]
     wide = max(len(one.verb) for one in told.decisions)
     for one in told.decisions:
-        lines += _wrapped(f"  {one.verb:<{wide}}  ", f"{_weighed(one)}{short(one.what, 160)}: {short(one.next, 160)}", width)
+        what = short(one.what, 160)
+        ends = "" if what.endswith((".", "?")) else ":"
+        lines += _wrapped(f"  {one.verb:<{wide}}  ", f"{_weighed(one)}{what}{ends} {short(one.next, 160)}", width)
     return [*lines, f"  and {len(told.further):,} more: --all"] if told.further else lines
 
 
@@ -226,5 +229,5 @@ def _last(assessment: Assessment, fired: Sequence[Finding], everything: bool) ->
     if everything or not (fired or assessment.hidden):
         return []
     hidden = len(assessment.hidden)
-    left = f"{hidden:,} hidden, because another way to the same end is cheaper. " if hidden else ""
+    left = f"{hidden:,} hidden, because another way to the same end is no dearer. " if hidden else ""
     return ["", f"{left}Who, why, what to do: --all, or --why ID"]

@@ -74,6 +74,11 @@ def _visible(char: str) -> str:
     return f"\\x{code:02x}" if code < 256 else f"\\u{{{code:x}}}"
 
 
+def line(text: Any) -> str:
+    """`clean`, in one line: no name can begin a line of its own, and pass for one of ours."""
+    return clean(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def short(text: Any, size: int = 60) -> str:
     """The text, cut with an ellipsis."""
     cleaned = clean(text)

@@ -218,7 +218,7 @@ def _assessment(
         questions=tuple(question_of(q) for q in ready.derivation.questions), conflicts=ready.conflicts,
         untested=tuple({"what": f"{threat}: {attack}", "reason": reason} for threat, attack, reason in untested),
         seed=ready.seed, budget=ready.budget, reproduce=command, versions=versions(), clean=ready.clean,
-        hidden=ready.derivation.hidden, chains=chained.chains, 
+        hidden=ready.derivation.hidden, chains=chained.chains,
         warnings=(*blind_spots(ready.system), *((chained.left_out,) if chained.left_out else ())),
         samples={threat: samples[key] for threat, key in where.items()},
         personal=any(a.personal.value != "no" for a in ready.system.assets if a.kind in ("training_data", "input_data")),

@@ -70,6 +70,7 @@ class Changes:
         answered: Questions that only the earlier one asks, and whose fact the later description states.
         dropped: Those that nobody answered: the fact is still unknown (or there is no description to look into), and
             nothing asks for it any more.
+        missing: There is nothing to compare with: the later side does not have the system.
     """
 
     before: str
@@ -79,6 +80,7 @@ class Changes:
     opened: tuple[dict[str, Any], ...]
     answered: tuple[dict[str, Any], ...]
     dropped: tuple[dict[str, Any], ...]
+    missing: bool = False
 
     def of(self, category: Category) -> tuple[Change, ...]:
         return tuple(c for c in self.threats if c.category == category)
@@ -87,7 +89,7 @@ class Changes:
     def code(self) -> int:
         """1 where something is worse, 2 where that can no longer be told, else 0."""
         verdicts = {c.worse for c in self.threats}
-        return 1 if True in verdicts else 2 if None in verdicts else 0
+        return 1 if True in verdicts else 2 if None in verdicts or self.missing else 0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready. Unchanged threats by id only."""
@@ -109,6 +111,10 @@ def compare(before: Assessment, after: Assessment) -> Changes:
     old, new = _present(before), _present(after)
     hidden = [{h.threat: f"{h.by}: {h.because}" for h in a.hidden} for a in (before, after)]
     changes = [_change(id, old.get(id), new.get(id), hidden[0].get(id), hidden[1].get(id)) for id in {**old, **new}]
+    missing = after.system is None and not after.findings and not after.hidden
+    if after.system is None:
+        shown = {f.threat for f in after.findings}  # what a report says does not apply is there
+        changes = [c if c.threat in shown else _unseen(c, missing, after.name) for c in changes]
     changes = replaced(changes)
     asked = [{q["field"]: q for q in a.questions if "field" in q} for a in (before, after)]
     closed = [q for field, q in asked[0].items() if field not in asked[1]]
@@ -122,6 +128,7 @@ def compare(before: Assessment, after: Assessment) -> Changes:
         opened=tuple(q for field, q in asked[1].items() if field not in asked[0]),
         answered=tuple(q for q in closed if both and q["field"] in known),
         dropped=tuple(q for q in closed if not both or q["field"] not in known),
+        missing=missing,
     )
 
 
@@ -156,9 +163,7 @@ def _change(id: str, old: Finding | None, new: Finding | None, was_hidden: str |
         category, because, worse = _turned(old, new)
     else:
         category, because, worse = _same(old, new)
-    return Change(
-        threat=id, title=known.title, category=category, because=because, worse=worse, before=old, after=new
-    )
+    return Change(threat=id, title=known.title, category=category, because=because, worse=worse, before=old, after=new)
 
 
 def _appeared(new: Finding, hidden: str | None) -> _Verdict:
@@ -176,6 +181,15 @@ def _went(old: Finding, hidden: str | None) -> _Verdict:
     if old.status is Status.QUESTION:
         return "improved", "was an open question; it does not apply", False
     return "fixed", f"was {old.status}; no longer derived", False
+
+
+def _unseen(change: Change, missing: bool, name: str) -> Change:
+    """What is not in a report was not thereby shown to be gone: a break may have been left out with its description."""
+    old = change.before
+    if old is None or not (missing or (old.status is Status.BROKEN and change.category == "fixed")):
+        return change
+    why = f"{name} is not there any more" if missing else "the report does not have it; only a description shows that it is gone"
+    return replace(change, category="lost", because=f"was {_stands(old)}; {why}", worse=None)
 
 
 def _turned(old: Finding, new: Finding) -> _Verdict:
@@ -224,7 +238,7 @@ def replaced(changes: Sequence[Change]) -> list[Change]:
     """
     gone: dict[tuple[str, ...], list[Finding]] = {}
     for change in changes:
-        if change.category == "fixed" and change.after is None and change.before is not None:
+        if change.category in ("fixed", "lost") and change.after is None and change.before is not None:
             gone.setdefault(_aim(change.before), []).append(change.before)
     return [_as_replaced(change, gone) for change in changes]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ..core.disposition import Disposed, Disposition
@@ -15,11 +15,16 @@ from ..core.evidence import Evidence, Status, Verdict
 from ..core.finding import Assessment, Finding
 from ..threats.dispositions import chosen, orphans
 
+# Decisions that say of a threat that it is none, or that the facts that make it are taken out.
+_DENIED = ("avoid", "false_positive")
+
 
 def apply(
     assessment: Assessment, dispositions: Iterable[Disposition], today: datetime.date, *, elsewhere: Iterable[str] = ()
 ) -> Assessment:
     """The assessment with `disposed` on every finding that a decision is about, and a warning for each that fits none.
+
+    What a threat that is decided away had hidden is a warning too: it does not come back by itself.
 
     Args:
         today: The day it is judged on.
@@ -30,12 +35,40 @@ def apply(
     """
     dispositions = tuple(dispositions)
     by = chosen(dispositions, (f.threat for f in assessment.findings))
-    findings = tuple(
-        replace(f, disposed=judged(f, by[f.threat], today) if f.threat in by else None) for f in assessment.findings
-    )
+    findings = tuple(replace(f, disposed=judged(f, by[f.threat], today) if f.threat in by else None) for f in assessment.findings)
     lost = orphans(dispositions, [*threat_ids(assessment), *elsewhere])
-    warnings = tuple(orphaned(one, near) for one, near in lost.items())
-    return replace(assessment, findings=findings, warnings=(*assessment.warnings, *warnings), judged_on=today)
+    found = replace(assessment, findings=findings, judged_on=today)
+    warnings = (*(orphaned(one, near) for one, near in lost.items()), *uncovered(found, dispositions, today))
+    return replace(found, warnings=(*assessment.warnings, *warnings))
+
+
+def uncovered(assessment: Assessment, dispositions: Sequence[Disposition], today: datetime.date) -> tuple[str, ...]:
+    """One sentence for each hidden threat whose reason to be hidden is decided away, and that nobody decided about.
+
+    "The weights are not readable" makes the threat that needs them no threat; those that it made pointless are then what
+    remains. Only a derivation from the corrected description can list them again.
+
+    Args:
+        assessment: With dispositions applied.
+    """
+    standing = {f.threat: f.disposed for f in assessment.findings}
+    said = []
+    for hidden in assessment.hidden:
+        held = standing.get(hidden.by)
+        # What hides may be hidden itself: then no finding holds its decision.
+        one = held.disposition if held else None if hidden.by in standing else _running(dispositions, hidden.by, today)
+        if one is None or one.decision not in _DENIED or (held is not None and held.state != "active"):
+            continue
+        if _running(dispositions, hidden.threat, today) is None:
+            because = f"was hidden by {hidden.by}, which is decided {one.decision}"
+            said.append(f"{hidden.threat}: {because}: correct the fact in the description and derive again")
+    return tuple(said)
+
+
+def _running(dispositions: Sequence[Disposition], id: str, today: datetime.date) -> Disposition | None:
+    """The decision about a threat, where there is one that has not ended."""
+    one = chosen(dispositions, [id]).get(id)
+    return one if one is not None and today <= one.expires else None
 
 
 def threat_ids(assessment: Assessment) -> tuple[str, ...]:
@@ -56,12 +89,20 @@ def judged(finding: Finding, one: Disposition, today: datetime.date) -> Disposed
     for word, why in (_cost(finding, one), _queries(finding, one), _rate(finding, one)):
         if why:
             (broken if word == "violated" else unknown).append(why)
+    if one.decision == "false_positive" and finding.status is Status.BROKEN:
+        broken.insert(0, _shown(finding))
     if today > one.expires:
         late = f"it was to be fixed by {one.expires}" if one.decision == "fix" else f"it ended on {one.expires}"
         return Disposed(disposition=one, state="expired", why="; ".join([late, *broken]))
     if broken:
         return Disposed(disposition=one, state="violated", why="; ".join(broken))
     return Disposed(disposition=one, state="active", why="; ".join(unknown))
+
+
+def _shown(finding: Finding) -> str:
+    """By what a threat was shown to be one."""
+    lead = next((e for e in finding.evidence if e.verdict is Verdict.BROKEN), None)
+    return f"it was broken: {_measured(lead)}" if lead is not None else "it was broken"
 
 
 def money(finding: Finding) -> tuple[float | None, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -222,15 +223,21 @@ def _on_copy(evidence: Evidence) -> bool:
     return held and cost is not None and not cost.queries and not cost.censored_at
 
 
-def _mappings(references: Iterable[Any]) -> dict[str, Any]:
+def _mappings(references: tuple[Any, ...]) -> dict[str, Any]:
     found: dict[str, list[str]] = {}
-    for reference in references:
-        found.setdefault(reference.taxonomy, []).append(cited(reference))
+    for taxonomy, name in _cited(references):
+        found.setdefault(taxonomy, []).append(name)
     return found
 
 
+@functools.lru_cache(1024)
+def _cited(references: tuple[Any, ...]) -> tuple[tuple[str, str], ...]:
+    """The same for every threat of a rule."""
+    return tuple((reference.taxonomy, cited(reference)) for reference in references)
+
+
 def _advised(advice: Any) -> dict[str, Any]:
-    return {"do": advice.do, "effect": advice.effect, "reference": cited(advice.reference) if advice.reference else ""}
+    return {"do": advice.do, "effect": advice.effect, "reference": _cited((advice.reference,))[0][1] if advice.reference else ""}
 
 
 def _decisive(evidence: Evidence) -> tuple[Any, ...]:

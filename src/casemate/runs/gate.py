@@ -20,9 +20,9 @@ from ..core.evidence import Status, plain
 from ..core.finding import SEVERITIES, Assessment, Finding, severity
 from ..threats.dispositions import MAX_DAYS, orphans
 from .changes import Change, compare, queries_interval
-from .disposed import apply, money, orphaned, threat_ids
+from .disposed import apply, money, orphaned, threat_ids, uncovered
 from .gate_policy import RULES, UNTOLD, Policy, Then
-from .untold import undecided
+from .untold import RULE, by_id, undecided
 
 _UNMEASURED = (Status.UNTESTED, Status.CLAIMED, Status.STALE, Status.ERROR, Status.INCONCLUSIVE)
 
@@ -108,12 +108,18 @@ def gate(question: Question) -> Ruling:
     kept = [o for o in found if o.then != "ignore"]
     order = tuple(RULES)
     kept.sort(key=lambda o: (o.then != "fail", order.index(o.rule), o.system, o.what))
-    untold = (*_nothing(question), *_others(question), *(u for now, old in ruled for u in undecided(now, old)))
+    untold = (*_nothing(question), *_others(question), *(u for now, old in ruled for u in _untold(question, now, old)))
     unjudged = (*(u for u in untold if question.policy[u[0]].then != "ignore"), *_unjudged(question))
     failed = any(o.then == "fail" for o in kept)
     blind = any(_asked_for(question.policy, rule) for rule, _ in unjudged)
     statuses = Counter(str(f.status) for assessment, _ in question.pairs for f in assessment.findings)
     return Ruling(objections=tuple(kept), unjudged=unjudged, statuses=statuses, code=1 if failed else 2 if blind else 0)
+
+
+def _untold(question: Question, now: Assessment, old: Assessment | None) -> Iterator[tuple[str, str]]:
+    yield from undecided(now, old, (question.described or {}).get(now.name))
+    for why in uncovered(now, question.dispositions, question.today):
+        yield RULE, why
 
 
 def _asked_for(policy: Policy, rule: str) -> bool:
@@ -201,7 +207,9 @@ def _decision(say: _Speaker, finding: Finding) -> Iterator[Objection]:
     one = held.disposition
     word = f"{one.decision} by {one.owner}: {held.why}"
     do = "do the fix, or decide again" if one.decision == "fix" else "decide again, with a new day"
-    if held.state == "violated":
+    if held.state == "violated" and one.decision == "false_positive":
+        do = "a threat that was shown to work is no false positive: mitigate it, or decide otherwise"
+    elif held.state == "violated":
         do = "it costs less, or works more often, than was accepted: mitigate it, or decide again with what is known now"
     yield say(held.state, finding.threat, word, f"{do} ({one.place[0]}:{one.place[1]})", place=one.place)
 
@@ -224,13 +232,16 @@ def _open(say: _Speaker, finding: Finding, question: Question) -> Iterator[Objec
 
 def _changed(say: _Speaker, change: Change, by: Mapping[str, Finding]) -> Iterator[Objection]:
     now = by.get(change.threat)
-    if now is None or _stands(now):
+    if now is None:
         return
-    if change.category == "new":
-        yield say("new_without_disposition", now.threat, change.because, _mitigate(now), about=now)
-    elif change.category == "replaced":
-        yield say("replaced", now.threat, change.because, _mitigate(now), about=now)
-    elif change.category == "regressed" or (change.category == "moved" and change.worse):
+    held = now.disposed.disposition if now.disposed is not None and _stands(now) else None
+    if change.category in ("new", "replaced") and not by_id(held):
+        rule = "replaced" if change.category == "replaced" else "new_without_disposition"
+        wide = f" (the pattern {held.threat} does not answer for what is new)" if held is not None else ""
+        yield say(rule, now.threat, change.because + wide, _mitigate(now), about=now)
+    if held is not None:
+        return
+    if change.category == "regressed" or (change.category == "moved" and change.worse):
         do = "look at the changed facts (casemate diff), mitigate it, or decide"
         yield say("regressed", now.threat, change.because, do, about=now)
     elif change.category == "lost":
@@ -311,6 +322,12 @@ def _of_all(question: Question, every: Sequence[str]) -> Iterator[Objection]:
     for one, near in orphans(question.dispositions, every).items():
         text = orphaned(one, near).partition(": ")[2]
         yield say("orphaned", one.threat, text, "correct the id, or take the entry out", place=one.place)
+    most = question.policy["max_days"].at
+    for one in question.dispositions:
+        start = one.made or question.today
+        if (days := (one.expires - start).days) > most:
+            why = f"{one.decision} by {one.owner} from {start} until {one.expires}: {days} days, more than {most:g}"
+            yield say("max_days", one.threat, why, "decide for a shorter time, or change max_days of the policy", place=one.place)
     for problem in question.citations:
         hint = problem.suggestion or "correct the citation"
         yield say("taxonomy", problem.key, problem.message, hint, place=(problem.file, problem.line))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..core.finding import SEVERITIES
+from ..threats.dispositions import MAX_DAYS
 from ..threats.forms import Form
 from ..threats.nodes import Node, compose, read
 
@@ -42,7 +43,7 @@ class Setting:
 RULES: Mapping[str, tuple[Setting, str]] = {
     "new_without_disposition": (
         Setting(then="fail"),
-        "a threat that the baseline does not have, and that nobody has decided about",
+        "a threat that the baseline does not have, and that nobody has decided about by its id",
     ),
     "replaced": (
         Setting(then="warn"),
@@ -59,7 +60,14 @@ RULES: Mapping[str, tuple[Setting, str]] = {
         "a break that costs so much less than in the baseline, and outside its interval",
     ),
     "expired": (Setting(then="fail"), "a decision that has ended, a fix that is late"),
-    "violated": (Setting(then="fail"), "a decision whose condition the measurement no longer meets"),
+    "violated": (
+        Setting(then="fail"),
+        "a decision whose condition the measurement no longer meets, or a false positive that was broken",
+    ),
+    "max_days": (
+        Setting(then="fail", at=MAX_DAYS),
+        "a decision that runs for more days than this, whatever the dispositions file allows",
+    ),
     "orphaned": (Setting(then="warn"), "a decision about a threat that there is not"),
     "stale_evidence": (
         Setting(then="warn"),
@@ -80,7 +88,7 @@ RULES: Mapping[str, tuple[Setting, str]] = {
 }
 # Not met, these make no failure but a gate that could not tell, unless the policy says warn or ignore.
 UNTOLD = ("undecided", "nothing_judged", "same_system")
-_LIMITS = {"cost_drop_percent": (0.0, 100.0), "max_open_days": (0.0, 3650.0)}
+_LIMITS = {"cost_drop_percent": (0.0, 100.0), "max_open_days": (0.0, 3650.0), "max_days": (1.0, 3650.0)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

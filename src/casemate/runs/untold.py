@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from ..core.disposition import Disposition
 from ..core.evidence import Status, Verdict
 from ..core.finding import SEVERITIES, Assessment, Finding
+from ..threats.dispositions import is_pattern
 from .changes import Change, compare
 
 RULE = "undecided"
@@ -14,8 +16,13 @@ _HELD = (Status.RESISTED, Status.MITIGATED, Status.CERTIFIED)
 _SOUND = (Verdict.RESISTED, Verdict.CERTIFIED)
 
 
-def undecided(now: Assessment, baseline: Assessment | None) -> Iterator[tuple[str, str]]:
-    """The rule and a sentence for each finding that cannot be told, and that no active decision answers."""
+def undecided(now: Assessment, baseline: Assessment | None, described: Assessment | None) -> Iterator[tuple[str, str]]:
+    """The rule and a sentence for each finding that cannot be told, and that no active decision answers.
+
+    Args:
+        described: What the description says now, where it is known: a break that a report no longer has is gone where
+            the description does not make it either.
+    """
     told: set[str] = set()
     for id, times in Counter(f.threat for f in now.findings).items():
         if times > 1:
@@ -27,15 +34,40 @@ def undecided(now: Assessment, baseline: Assessment | None) -> Iterator[tuple[st
             yield RULE, f"{finding.threat}: {why}"
     if baseline is None:
         return
+    made = None if described is None else _made(described)
     for change in compare(baseline, now).threats:
-        if change.after is None or _answered(change.after) or change.threat in told:
+        if change.threat in told or (change.after is not None and _settled(change)):
+            continue
+        if change.after is None and made is not None and change.threat not in made:
             continue
         if change.category == "asked" or (change.category == "lost" and _was_grave(change)):
-            yield RULE, f"{change.threat}: {change.because}"
+            hint = " (give it with --description)" if change.after is None and made is None else ""
+            yield RULE, f"{change.threat}: {change.because}{hint}"
+
+
+def _made(described: Assessment) -> set[str]:
+    """The threats that a description makes, those that others hide included."""
+    listed = (f.threat for f in described.findings if f.status is not Status.NOT_APPLICABLE)
+    return {*listed, *(h.threat for h in described.hidden)}
 
 
 def _answered(finding: Finding) -> bool:
     return finding.disposed is not None and finding.disposed.state == "active"
+
+
+def _settled(change: Change) -> bool:
+    """Whether somebody decided. What the baseline does not have, only a decision about just that can answer."""
+    now = change.after
+    return now is not None and _answered(now) and (change.before is not None or _named(now))
+
+
+def _named(finding: Finding) -> bool:
+    return finding.disposed is not None and by_id(finding.disposed.disposition)
+
+
+def by_id(one: Disposition | None) -> bool:
+    """Whether a decision names one threat: a pattern was written before the threats that come later."""
+    return one is not None and not is_pattern(one.threat)
 
 
 def _unjudged(finding: Finding) -> str:

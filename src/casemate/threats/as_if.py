@@ -20,6 +20,9 @@ def places(system: System, give: Gives, component: str) -> tuple[str, ...]:
         found: Iterable[str] = model_places(system, component)
     elif give.on == "training":
         found = training_inputs(system, component)
+    elif give.on == "records":
+        # Knowing what the records say opens no file: keys that lie in a notebook or a job are not among them.
+        found = (id for id in training_inputs(system, component) if not _workspace(system.element(id)))
     elif give.on == "upstream":
         found = system.closure((component,), back=True)[1:]
     elif give.on == "downstream":
@@ -30,6 +33,10 @@ def places(system: System, give: Gives, component: str) -> tuple[str, ...]:
     else:
         found = (component,)
     return tuple(id for id in found if isinstance(system.element(id), Component))
+
+
+def _workspace(element: object) -> bool:
+    return isinstance(element, Component) and (element.kind in ("notebook", "ci") or element.workspace is not None)
 
 
 def with_outsiders(system: System) -> tuple[System, dict[str, str]]:

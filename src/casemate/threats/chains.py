@@ -5,6 +5,7 @@ A rule's `gives` says what the attacker holds once its threat has succeeded, and
     here      on the component itself
     artifact  wherever a copy of its model lies (`surface.model_places`, the component included)
     training  wherever records reach its training from (`surface.training_inputs`)
+    records   the same but for notebooks, jobs and other workspaces: what is known of records opens no file
     upstream  on every component from which flows lead to it
     zone      on every component that stands in the same stated zone, itself included
 
@@ -319,7 +320,7 @@ class _Search:
             steps=tuple(self.id(attacker, key) for key in path.steps),
             gains=tuple(self._labels(attacker, path)),
             attacker=attacker,
-            title=f"{self.rules[first[0]].title} at {first[1]}, up to {self.rules[last[0]].title} at {last[1]}",
+            title=f"{self.rules[first[0]].title} at {first[1]}, then {self.rules[last[0]].title} at {last[1]}",
             impact=impact,
             low=sum(low for low, _, _ in costs),
             high=sum(high for _, high, _ in costs),

@@ -75,7 +75,7 @@ def _read(root: Node, today: datetime.date) -> tuple[Disposition, ...]:
     days = MAX_DAYS if longest is None else int(longest)
     listed = top.get("dispositions")
     if listed is not None and listed.items is None and (not listed.scalar or listed.word is not None):
-        form.wrong(listed, "dispositions", f"expected a list; got {listed.plain()!r}")
+        form.wrong(listed, "dispositions", f"expected a list; got {listed.said}")
     found = [_entry(form, node, index, days, today) for index, node in enumerate((listed.items or ()) if listed else ())]
     kept = [one for one in found if one is not None]
     first: dict[str, Disposition] = {}

@@ -4,6 +4,7 @@
     exists: t, among: trainers|components|principals|upstream|downstream|controls|flows_in|flows_out|way_in, of: $c, where: ..
                  (or inputs|guards|training_inputs|later_trainers: see AMONG)
     path: $c.endpoint.auth, is: none | in: [..] | at_least: n | below: n
+    lists: $c.provenance.datasets   (anything at all; a list that nobody wrote is empty, so nothing is asked)
     can: [read_weights], who: $p, on: $c, where: here|artifact|training
     submits: $c, who: $p          contributes: $c, who: $p        reaches: $c, who: $p
     sees: label|score|logits, who: $p, on: $c
@@ -192,6 +193,21 @@ class Path:
         if not isinstance(value, (int, float)):  # known not to exist
             return False
         return value >= self.least if self.least is not None else value < (self.below or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """Whether a list names anything. One that nobody wrote names nothing: yes or no, never a question."""
+
+    name: str
+    path: str
+
+    def judge(self, scene: Scene) -> Verdict:
+        root = "system" if self.name == "system" else scene.names[self.name]
+        fact = scene.value(f"{root}.{self.path}")
+        named = fact.value if isinstance(fact.value, tuple) else ()
+        shown = ", ".join(map(str, named)) or "none"
+        return Verdict(Truth.of(bool(named)), (Used(Fact(fact.path, shown, fact.source)),))
 
 
 @dataclass(frozen=True, slots=True)

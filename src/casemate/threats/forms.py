@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 
 from casemate.core.errors import BadSystem, Problem
-from casemate.threats.nodes import Node
+from casemate.threats.nodes import Node, told
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d\Z")
 
@@ -32,7 +32,7 @@ class Form:
         """The entries of a mapping whose keys are known; missing and unknown ones are problems."""
         known = tuple(known)
         if node.entries is None:
-            self.wrong(node, path or "file", f"expected a mapping with {', '.join(known)}; got {node.plain()!r}")
+            self.wrong(node, path or "file", f"expected a mapping with {', '.join(known)}; got {node.said}")
             return {}
         for key, value in node.entries.items():
             if key not in known:
@@ -63,7 +63,7 @@ class Form:
         if text and text not in among:
             close = difflib.get_close_matches(text, among, n=1, cutoff=0.5)
             hint = f"did you mean {close[0]!r}?" if close else ""
-            self.wrong(entries[key], f"{path}.{key}", f"expected {', '.join(among)}; got {text!r}", hint)
+            self.wrong(entries[key], f"{path}.{key}", f"expected {', '.join(among)}; got {told(text)}", hint)
             return ""
         return text
 
@@ -76,7 +76,7 @@ class Form:
         if isinstance(word, (int, float)) and not isinstance(word, bool) and math.isfinite(word) and low <= word <= high:
             return float(word)
         span = f"{low:g} to {high:g}" if math.isfinite(high) else f"at least {low:g}"
-        self.wrong(node, f"{path}.{key}", f"expected a number, {span}; got {node.plain()!r}")
+        self.wrong(node, f"{path}.{key}", f"expected a number, {span}; got {node.said}")
         return None
 
     def day(self, entries: dict[str, Node], key: str, path: str) -> datetime.date | None:
@@ -85,7 +85,7 @@ class Form:
         if not text:
             return None
         if not _DAY.match(text):
-            self.wrong(entries[key], f"{path}.{key}", f"expected a day as YYYY-MM-DD; got {text!r}")
+            self.wrong(entries[key], f"{path}.{key}", f"expected a day as YYYY-MM-DD; got {told(text)}")
             return None
         try:
             return datetime.date.fromisoformat(text)
@@ -97,7 +97,7 @@ class Form:
         """The `casemate:` of a file is the version that is read here."""
         node = entries.get("casemate")
         if node is not None and node.word != version:
-            self.wrong(node, "casemate", f"expected {version}, the version of this language; got {node.plain()!r}")
+            self.wrong(node, "casemate", f"expected {version}, the version of this language; got {node.said}")
 
     def done(self) -> None:
         """Raise `BadSystem` with everything that was wrong, in the order of the lines."""

@@ -9,22 +9,28 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import typing
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, Literal
 
 from casemate.core.entities import NO, UNKNOWN, YES, Truth
 from casemate.core.errors import BadSystem, Problem
 from casemate.core.shape import choices, field_key, hints, record_in
 from casemate.core.system import HEAD, System
-from casemate.threats.nodes import Node, compose, read
+from casemate.threats.nodes import Node, compose, read, told
 
 VERSION = 1
 _HIDDEN = ("sources", "places", "folder", "_found", *HEAD)
 SECTIONS = tuple(f.name for f in fields(System) if f.name not in _HIDDEN)
 _FACTS = {"yes": YES, "true": YES, "no": NO, "false": NO, "unknown": UNKNOWN}
+_TOP = ("casemate", "system", "extends", "includes")
+_PROSE = ("description", "text", "claim", "sanitisation")  # may have several lines; all else is a name
+_CONTROL = ("Cc", "Zl", "Zp")
+_LOGIN = re.compile(r"(://)[^/\s@]*@")
 _SOURCES = ("asserted", "imported", "measured")
 
 
@@ -88,17 +94,38 @@ def _listed(root: Node, key: str, problems: list[Problem]) -> tuple[Node, ...]:
     items = node.items if node.items is not None and key == "includes" else (node,)
     wanted = "a file name" if key == "extends" else "a list of file names"
     wrong = [item for item in items if not item.scalar or not isinstance(item.word, str)]
-    problems += [Problem(root.file, item.line, key, f"expected {wanted}; got {item.plain()!r}") for item in wrong]
+    problems += [Problem(root.file, item.line, key, f"expected {wanted}; got {item.said}") for item in wrong]
     return tuple(item for item in items if item not in wrong)
 
 
 def _base(node: Node, folder: Path, shown: str, chain: tuple[str, ...], key: str) -> Node:
+    _no_control(node, key)
+    _relative(node, key)
     target = folder / node.text
     if os.path.realpath(target) in chain:
         raise BadSystem([Problem(shown, node.line, key, f"{node.text} leads back to itself")])
     if not target.is_file():
         raise BadSystem([Problem(shown, node.line, key, f"there is no file {node.text!r} beside this one")])
-    return _merged(target, os.path.join(os.path.dirname(shown), node.text), chain)
+    name = os.path.join(os.path.dirname(shown), node.text)
+    root = read(target, name)
+    if not (root.entries or {}).keys() & {*_TOP, *SECTIONS}:  # of a file that is something else nothing is repeated
+        raise BadSystem([Problem(name, root.line, "file", "is no description: expected a mapping with its sections")])
+    return _extended(root, target.parent, name, (*chain, os.path.realpath(target)))
+
+
+def _relative(node: Node, key: str) -> None:
+    """What a description names lies beside it, or in a folder that they share; it never points into the machine."""
+    if os.path.isabs(node.text) or PureWindowsPath(node.text).drive or node.text.startswith("\\"):
+        hint = "absolute paths are not followed"
+        expected = f"expected a path relative to the folder of the description; got {told(node.text)}"
+        raise BadSystem([Problem(node.file, node.line, key, expected, hint)])
+
+
+def _no_control(node: Node, key: str) -> None:
+    """A name is one line: with a line end in it, it could pass for a line of our own."""
+    if any(unicodedata.category(c) in _CONTROL for c in node.text):
+        told_as = f"holds a line end or another control character: {told(node.text)}"
+        raise BadSystem([Problem(node.file, node.line, key, told_as, "write it on one line")])
 
 
 def _merge(base: Node, over: Node, problems: list[Problem], key: str, equals: bool = False) -> Node:
@@ -117,7 +144,7 @@ def _merge(base: Node, over: Node, problems: list[Problem], key: str, equals: bo
 
 def _replaced(base: Node, over: Node, problems: list[Problem], key: str, equals: bool) -> Node:
     if equals and base.plain() != over.plain():
-        told = f"{base.plain()!r} in {base.file}:{base.line}, {over.plain()!r} here"
+        told = f"{base.said} in {base.file}:{base.line}, {over.said} here"
         problems.append(Problem(over.file, over.line, key, f"two included files disagree: {told}", "let one of them say it"))
     return over
 
@@ -134,7 +161,7 @@ def _merge_lists(base: Node, over: Node, problems: list[Problem], key: str, equa
         if remove is None:
             merged[id] = _merge(merged[id], item, problems, "", equals) if id in merged else item
         elif remove.word is not True:
-            problems.append(Problem(item.file, remove.line, f"{key}.remove", f"expected yes; got {remove.text!r}"))
+            problems.append(Problem(item.file, remove.line, f"{key}.remove", f"expected yes; got {told(remove.text)}"))
         elif id not in merged:
             problems.append(Problem(item.file, item.line, f"{key}.remove", f"there is no {' '.join(id)} to remove"))
         else:
@@ -163,6 +190,14 @@ class _Builder:
     def wrong(self, node: Node, path: str, message: str, hint: str = "") -> None:
         self.problems.append(Problem(node.file, node.line, path, message, hint))
 
+    def beside(self, key: str, node: Node) -> None:
+        """Rules are files: what names them is a relative path."""
+        for item in (node.items or ()) if key == "rules" else ():
+            try:
+                _relative(item, key)
+            except BadSystem as error:
+                self.problems += error.problems
+
     def known(self, node: Node, path: str, allowed: list[str]) -> dict[str, Node]:
         """The entries whose key is allowed; the others are reported."""
         entries = node.entries or {}
@@ -189,7 +224,7 @@ class _Builder:
         hint = next((part for part in choices(hint) if typing.get_origin(part) is tuple), hint)
         origin = typing.get_origin(hint)
         if origin is Mapping:
-            return node.plain()
+            return _without_login(node.plain())
         if _is_sourced(hint, node):
             return self.sourced(hint, node, path)
         if origin is tuple:
@@ -198,13 +233,23 @@ class _Builder:
             return self.record(kind, node, path)
         if not node.scalar:
             return node.plain()  # of the wrong kind: the System says what it expected
-        return None if node.word is None else _scalar(hint, node, kind is not None)
+        return None if node.word is None else self.scalar(hint, node, path, kind is not None)
+
+    def scalar(self, hint: Any, node: Node, path: str, or_record: bool = False) -> Any:
+        """A word, a number, a fact. Names are one line; a login in an address is a secret, and is not kept."""
+        if path.rpartition(".")[2] not in _PROSE:
+            try:
+                _no_control(node, path)
+            except BadSystem as error:
+                self.problems += error.problems
+        value = _scalar(hint, node, or_record)
+        return value if path.startswith("system.target") else _without_login(value)  # that one is to be called
 
     def sourced(self, hint: Any, node: Node, path: str) -> Any:
         """`{value: label, source: measured}`, `{value: [a, b], source: imported}`."""
         value, source = node.get("value"), node.get("source")
         if source is not None and source.text not in _SOURCES:
-            self.wrong(source, f"{path}.source", f"expected {', '.join(_SOURCES)}; got {source.text!r}")
+            self.wrong(source, f"{path}.source", f"expected {', '.join(_SOURCES)}; got {told(source.text)}")
         elif source is not None and source.text != "asserted":
             self.sources[path] = source.text
         return self.value(hint, value, path) if value is not None else None
@@ -214,14 +259,14 @@ class _Builder:
             return node.plain() if not node.scalar or node.word is not None else None
         if is_dataclass(hint):
             return self.elements(typing.cast(type, hint), node, path)
-        return tuple(_scalar(hint, item, False) if item.scalar else item.plain() for item in node.items)
+        return tuple(self.scalar(hint, item, path) if item.scalar else item.plain() for item in node.items)
 
     def elements(self, kind: type, node: Node, path: str) -> tuple[Any, ...]:
         found = []
         for index, item in enumerate(node.items or ()):
             label = _label(path, item, index)
             if item.entries is None:
-                self.wrong(item, f"{path}[{index}]", f"expected a mapping; got {item.plain()!r}")
+                self.wrong(item, f"{path}[{index}]", f"expected a mapping; got {item.said}")
             else:
                 found.append(self.record(kind, item, label))
         return tuple(found)
@@ -236,6 +281,15 @@ def _is_sourced(hint: Any, node: Node) -> bool:
     if typing.get_origin(hint) is tuple:
         return value is not None and not is_dataclass(typing.get_args(hint)[0])
     return record_in(hint) is None or (len(choices(hint)) > 1 and value is not None and value.scalar)
+
+
+def _without_login(value: Any) -> Any:
+    """Text without the `user:password@` of addresses."""
+    if isinstance(value, str):
+        return _LOGIN.sub(r"\1***@", value) if "://" in value else value
+    if isinstance(value, dict):
+        return {key: _without_login(inner) for key, inner in value.items()}
+    return [_without_login(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _label(path: str, item: Node, index: int) -> str:
@@ -283,6 +337,7 @@ def _system(root: Node, folder: str) -> System:
     else:
         build.places["system"] = (head.file, head.line)
         for key, node in build.known(head, "system", list(HEAD)).items():
+            build.beside(key, node)
             if key == "target" and node.entries is not None:
                 node = Node(node.file, node.line, node.size, items=(node,))
             value = build.value(hints(System)[key], node, f"system.{key}")

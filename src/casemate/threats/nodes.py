@@ -7,7 +7,9 @@ an alias costs what it stands for before anything is expanded.
 
 from __future__ import annotations
 
+import math
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +22,13 @@ from casemate.core.errors import BadSystem, Problem
 MAX_BYTES = 5_000_000
 MAX_NODES = 400_000
 MAX_DEPTH = 32
+MAX_DIGITS = 30  # of a number: no fact needs more, and larger ones overflow whatever calculates with them
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*(\.\d*)?|\.\d+)([eE][-+]?\d+)?\Z")
 _WORDS = {"yes": True, "true": True, "no": False, "false": False, "null": None, "~": None, "": None}
+
+CLIPPED = 80  # characters of what a file holds, in a message
 
 Plain: TypeAlias = "dict[str, Plain] | list[Plain] | str | int | float | bool | None"
 
@@ -51,10 +56,8 @@ class Node:
             return self.text
         if self.text.lower() in _WORDS:
             return _WORDS[self.text.lower()]
-        if _NUMBER.match(self.text):
-            number = float(self.text)
-            return int(self.text) if re.fullmatch(r"[-+]?[\d_]+", self.text) else number
-        return self.text
+        number = _number(self.text)
+        return self.text if number is None else number
 
     def plain(self) -> Plain:
         """Plain data, for the parts of a description that others interpret."""
@@ -64,17 +67,61 @@ class Node:
             return [item.plain() for item in self.items]
         return self.word
 
+    @property
+    def said(self) -> str:
+        """What stands here, for a message: a file may hold anything, so no more than its start."""
+        return told(self.plain())
+
     def get(self, key: str) -> Node | None:
         return (self.entries or {}).get(key)
+
+
+def told(value: Any) -> str:
+    """A value in quotes for a message, cut where it is long."""
+    text = repr(value[:CLIPPED] if isinstance(value, str) else value)
+    cut = len(text) > CLIPPED or (isinstance(value, str) and len(value) > CLIPPED)
+    return f"{text[:CLIPPED]}..." if cut else text
+
+
+def _number(text: str) -> int | float | None:
+    """The number that a word is; None for a word. What is too long is not calculated with (`compose` refuses it)."""
+    if not _NUMBER.match(text) or _too_long(text):
+        return None
+    try:
+        return int(text) if re.fullmatch(r"[-+]?[\d_]+", text) else float(text)
+    except ValueError:  # 1__0
+        return None
+
+
+def _too_long(text: str) -> bool:
+    return sum(map(str.isdigit, text)) > MAX_DIGITS
+
+
+def _unfit(text: str) -> str:
+    """Why a number cannot be read; empty where it can, and for words."""
+    if not _NUMBER.match(text):
+        return ""
+    if _too_long(text):
+        return f"has more than {MAX_DIGITS} digits"
+    number = _number(text)
+    return "is larger than any number that can be calculated with" if isinstance(number, float) and math.isinf(number) else ""
 
 
 def read(path: Path, shown: str) -> Node:
     """The one document of a file. Raises `BadSystem` for what is not a small UTF-8 YAML file."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        mode = path.stat().st_mode
+        endless = not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)  # a pipe or a device: opening it may wait for ever
+        data = b""
+        if not endless:
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise BadSystem([Problem(shown, 0, "file", f"cannot be read: {error.strerror}")]) from None
+    except ValueError:
+        raise BadSystem([Problem(shown, 0, "file", "cannot be read: no file can have such a name")]) from None
+    if endless:
+        raise BadSystem([Problem(shown, 0, "file", "is no regular file")])
     return compose(data, shown)
 
 
@@ -166,6 +213,10 @@ class _Composer:
             node = Node(self.shown, line, self.spent - before + 1, items=tuple(items))
         else:
             node = Node(self.shown, line, 1, text=event.value, quoted=bool(event.style))
+            unfit = "" if node.quoted else _unfit(node.text)
+            if unfit:
+                hint = "quote it, if it is a text"
+                self.problems.append(Problem(self.shown, line, "number", f"{told(node.text)} {unfit}", hint))
         self.depth -= 1
         if event.anchor:
             self.anchors[event.anchor] = node

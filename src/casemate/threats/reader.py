@@ -24,6 +24,7 @@ from casemate.threats.expressions import (
     Expression,
     Holds,
     InOrder,
+    Lists,
     Not,
     Path,
     Reaches,
@@ -32,9 +33,11 @@ from casemate.threats.expressions import (
     Stake,
     Trust,
 )
-from casemate.threats.nodes import Node
+from casemate.threats.nodes import CLIPPED, Node, told
 from casemate.threats.scene import Scene, Verdict
 
+MAX_EXISTS = 2  # one within another: each multiplies the work by all there are
+MAX_DEPTH = 20  # of expressions within expressions
 FLAGS = ("personal", "public", "aggregates_secret")
 _KEYS: dict[str, tuple[str, ...]] = {
     "all": (),
@@ -43,6 +46,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "not": (),
     "exists": ("among", "of", "where"),
     "path": ("is", "in", "at_least", "below"),
+    "lists": (),
     "can": ("who", "on", "where"),
     "submits": ("who",),
     "contributes": ("who",),
@@ -63,6 +67,7 @@ class Reader:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.asks: set[str] = set()  # keys of the questions that the expressions read so far may need
+        self._around: list[str] = []  # the operators around the expression that is being read
 
     def wrong(self, node: Node, key: str, message: str, hint: str = "") -> None:
         self.problems.append(Problem(node.file, node.line, key, message, hint))
@@ -73,7 +78,7 @@ class Reader:
         operators = [key for key in entries if key in _KEYS]
         if len(operators) != 1:
             close = [c for key in entries for c in difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.5)]
-            got = " and ".join(entries) or repr(node.plain())
+            got = " and ".join(entries)[:CLIPPED] or node.said
             hint = f"did you mean {close[0]!r}?" if close and not operators else ""
             self.wrong(node, "applies_when", f"needs exactly one of {', '.join(_KEYS)}; got {got}", hint)
             return Settled(Verdict(UNKNOWN))
@@ -81,8 +86,23 @@ class Reader:
         for key in set(entries) - {operator, *_KEYS[operator]}:
             self.wrong(entries[key], key, f"{operator!r} has no such part", f"known: {', '.join(_KEYS[operator])}")
         read = getattr(self, f"_{'holds' if operator in ('can', 'submits', 'contributes') else operator}")
+        if not self._fits_here(node, operator):
+            return Settled(Verdict(UNKNOWN))
+        self._around.append(operator)
         found: Expression = read(node, names)
+        self._around.pop()
         return found
+
+    def _fits_here(self, node: Node, operator: str) -> bool:
+        """Whether this stands no deeper than can be judged in reasonable time."""
+        if operator == "exists" and self._around.count("exists") >= MAX_EXISTS:
+            hint = "split the rule, or ask for less"
+            self.wrong(node, "exists", f"stands within {MAX_EXISTS} others; no more than {MAX_EXISTS} can be nested", hint)
+            return False
+        if len(self._around) >= MAX_DEPTH:
+            self.wrong(node, operator, f"is nested deeper than {MAX_DEPTH} expressions")
+            return False
+        return True
 
     def _parts(self, node: Node, operator: str, names: Mapping[str, type]) -> tuple[Expression, ...]:
         items = (node.entries or {})[operator].items
@@ -105,7 +125,7 @@ class Reader:
     def _exists(self, node: Node, names: Mapping[str, type]) -> Expression:
         name, among = self._word(node, "exists"), self._word(node, "among", tuple(AMONG))
         if name in names or name in ("system", "") or not name.isidentifier():
-            self.wrong(node, "exists", f"needs a new name; got {name!r}")
+            self.wrong(node, "exists", f"needs a new name; got {told(name)}")
         where = node.get("where")
         if where is None:
             self.wrong(node, "exists", "needs a 'where'")
@@ -127,6 +147,14 @@ class Reader:
             return Path(name, path, tuple(self._value(item, kind, path) for item in items) or (None,))
         bound = self._number(test, tests[0])
         return Path(name, path, least=bound) if tests[0] == "at_least" else Path(name, path, below=bound)
+
+    def _lists(self, node: Node, names: Mapping[str, type]) -> Expression:
+        dotted = self._word(node, "lists").removeprefix("$")
+        name, path, kind = self.resolve(node, dotted, names)
+        # A list that may be absent (None) is a fact that may be unknown: it has to be tested as one.
+        if kind is None or typing.get_origin(hints(kind[0])[kind[1]]) is not tuple:
+            self.wrong(node, "lists", f"{dotted!r} is no list that is empty where nobody wrote it")
+        return Lists(name, path)
 
     def _holds(self, node: Node, names: Mapping[str, type]) -> Expression:
         operator = next(key for key in ("can", "submits", "contributes") if node.get(key))
@@ -161,7 +189,7 @@ class Reader:
             flag = (flags or FLAGS)[0]
             wanted = node.get(flag)
             if wanted is not None and not isinstance(wanted.word, bool):
-                self.wrong(wanted, flag, f"expected yes or no; got {wanted.text!r}")
+                self.wrong(wanted, flag, f"expected yes or no; got {told(wanted.text)}")
             return Stake(kind, of, flag=flag, wanted=Truth.of(wanted is None or wanted.word is True))
         worth = tuple(field_key(f) for f in Worth.__dataclass_fields__.values())
         least = self._number(node.get("at_least") or node_of("", node), "at_least")
@@ -199,7 +227,7 @@ class Reader:
         if allowed and word not in allowed:
             close = difflib.get_close_matches(word, allowed, n=1, cutoff=0.5)
             hint = f"did you mean {close[0]!r}?" if close else ""
-            self.wrong(node, key, f"expected one of {', '.join(allowed)}; got {word!r}", hint)
+            self.wrong(node, key, f"expected one of {', '.join(allowed)}; got {told(word)}", hint)
 
     def _word(self, node: Node, key: str, allowed: tuple[str, ...] = ()) -> str:
         found = node.get(key)
@@ -213,7 +241,7 @@ class Reader:
     def _number(self, node: Node, key: str) -> float:
         word = node.word if node.scalar else None
         if isinstance(word, bool) or not isinstance(word, (int, float)):
-            self.wrong(node, key, f"{key!r} needs a number; got {node.plain()!r}")
+            self.wrong(node, key, f"{key!r} needs a number; got {node.said}")
             return 0
         return word
 
@@ -224,7 +252,7 @@ class Reader:
         name = (found.text if found else default).removeprefix("$")
         if name not in names or (kind is not None and names[name] is not kind):
             wanted = [f"${n}" for n, k in names.items() if kind in (None, k)]
-            self.wrong(found or node, key, f"${name} is not a name here", f"known: {', '.join(wanted) or 'none'}")
+            self.wrong(found or node, key, f"${name[:CLIPPED]} is not a name here", f"known: {', '.join(wanted) or 'none'}")
         return name
 
     def resolve(self, node: Node, dotted: str, names: Mapping[str, type]) -> tuple[str, str, tuple[type, str] | None]:
@@ -233,7 +261,7 @@ class Reader:
         kind: type | None = System if name == "system" else names.get(name)
         if kind is None or not path:
             known = [f"${n}" for n in names] + ["system"]
-            self.wrong(node, "path", f"{dotted!r} starts at nothing known", f"known: {', '.join(known)}")
+            self.wrong(node, "path", f"{told(dotted)} starts at nothing known", f"known: {', '.join(known)}")
             return name, path, None
         keys = path.split(".")
         if keys[0] == "target" and kind is Component:
@@ -267,7 +295,7 @@ class Reader:
                 return value
             if listed and fits(value, listed[0]):  # one of what the fact lists
                 return value
-        self.wrong(node, "is", f"{path} is never {node.text!r}", f"expected {misfit(object(), *kind)}")
+        self.wrong(node, "is", f"{path} is never {told(node.text)}", f"expected {misfit(object(), *kind)}")
         return word
 
     def template(self, node: Node, names: Mapping[str, type]) -> str:
@@ -276,7 +304,7 @@ class Reader:
             if "." in dotted:
                 self.resolve(node, dotted, names)
             elif dotted not in names:
-                self.wrong(node, "explain", f"{{{dotted}}} is not a name here", f"known: {', '.join(names)}")
+                self.wrong(node, "explain", f"{{{dotted[:CLIPPED]}}} is not a name here", f"known: {', '.join(names)}")
         return node.text
 
 

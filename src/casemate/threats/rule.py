@@ -21,6 +21,26 @@ from casemate.threats.scene import Scene, Used
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 Outcome = Literal["fired", "silent", "question"]
+# What each verb of an access row means, in a question about it.
+_DOING = {
+    "query": "send inputs of its own choice to {}",
+    "replay": "send an old input to {} again",
+    "control_sensor": "change what {} sees",
+    "see_decision": "see what follows from a decision of {}",
+    "see_label": "see what {} decides",
+    "see_score": "see the scores of {}",
+    "see_logits": "see the raw outputs of {}",
+    "see_explanation": "see why {} decides as it does",
+    "read_data": "read the records of {}",
+    "inject_data": "put records of its own into {}",
+    "modify_data": "change the records of {}",
+    "write_labels": "say what is true of the records of {}",
+    "write_feedback": "give feedback to {}",
+    "read_weights": "read the model file of {}",
+    "read_binary": "get hold of the program or device that {} is",
+    "write_weights": "replace the model file of {}",
+    "write_code": "change the code of {}",
+}
 RECORDS = ("storage", "workspace", "dependencies")  # places that are whatever has such a record
 
 
@@ -148,7 +168,7 @@ class Rule:
         if not row.startswith("access("):
             return f"What is {used.fact.path}?"
         who, _, on = row.removeprefix("access(").removesuffix(")").partition(", ")
-        return f"Can {who} {capability.replace('_', ' ')} on {on}? No access row settles it."
+        return f"Can {who} {_DOING.get(capability, capability.replace('_', ' ') + ' on {}').format(on)}?"
 
 
 def places_of(rule: Rule, system: System) -> tuple[str, ...]:

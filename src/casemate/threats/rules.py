@@ -10,7 +10,7 @@ from pathlib import Path
 from casemate.core.errors import BadSystem, Problem
 from casemate.core.system import System
 from casemate.threats.expressions import BadRule
-from casemate.threats.nodes import read
+from casemate.threats.nodes import read, told
 from casemate.threats.rule import (
     CATALOGUE,
     Advice,
@@ -56,12 +56,23 @@ def catalogue() -> tuple[Rule, ...]:
     """The shipped rules and those of installed packs, by id. Read once per process."""
     files = _files(CATALOGUE)
     for entry in sorted(metadata.entry_points(group=GROUP), key=lambda e: e.name):
+        files += _files(_pack(entry))
+    return read_rules(files)
+
+
+def _pack(entry: metadata.EntryPoint) -> Path:
+    """The folder that an installed pack names. Its code is not ours: whatever it does, even to leave, is a problem."""
+    try:
         found = entry.load()
         folder = Path(found() if callable(found) else found)
-        if not folder.is_dir():
-            raise BadRule([Problem(str(folder), 0, entry.name, f"the rule pack {entry.name!r} names no folder")])
-        files += _files(folder)
-    return read_rules(files)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        why = f"the rule pack {entry.name!r} cannot be opened: {type(error).__name__}: {told(str(error))}"
+        raise BadRule([Problem(entry.value, 0, entry.name, why, "mend or uninstall the package it comes with")]) from error
+    if not folder.is_dir():
+        raise BadRule([Problem(str(folder), 0, entry.name, f"the rule pack {entry.name!r} names no folder")])
+    return folder
 
 
 def rules_for(system: System, more: Iterable[str | Path] = ()) -> tuple[Rule, ...]:
@@ -86,7 +97,11 @@ def read_packs(paths: Iterable[Path], taken: Iterable[Rule] = ()) -> tuple[Rule,
 
 
 def _files(folder: Path) -> list[Path]:
-    return [file for file in sorted(folder.glob("*.yaml")) if file.name != "questions.yaml"]
+    """The rule files of a folder. One that holds none was meant to hold some."""
+    found = sorted(file for file in folder.iterdir() if file.suffix in (".yaml", ".yml") and file.stem != "questions")
+    if not found:
+        raise BadRule([Problem(str(folder), 0, "rules", "holds no rules", "a rule is a .yaml file, directly in the folder")])
+    return found
 
 
 def read_rules(files: Iterable[Path], taken: Iterable[Rule] = ()) -> tuple[Rule, ...]:
