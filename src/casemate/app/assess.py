@@ -21,7 +21,7 @@ from .show import descriptions, exit_code, progress, wanted
 @click.option("--seed", default=0, show_default=True, help="All randomness comes from it.")
 @click.option("--out", default="assessment", show_default=True, help="Folder for the report.")
 @click.option("--format", "formats", default="html,json,md", show_default=True, help="Files to write: see casemate threats -h.")
-@click.option("--dispositions", type=click.Path(path_type=Path), callback=filled, help="What was decided. Left out: dispositions.yaml beside it.")
+@click.option("--dispositions", callback=filled, help="What was decided. Left out: dispositions.yaml beside it.")
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would be run, and send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 @click.option("--show-personal", is_flag=True, help="Show rows of personal data in the report.")
@@ -29,7 +29,7 @@ from .show import descriptions, exit_code, progress, wanted
 @click.option("--quiet", is_flag=True, help="No progress.")
 def assess(
     paths: tuple[str, ...], budget: str, store: str, workers: int, seed: int, out: str, only_plan: bool, as_json: bool,
-    show_personal: bool, rows_format: str | None, quiet: bool, formats: str, dispositions: Path | None,
+    show_personal: bool, rows_format: str | None, quiet: bool, formats: str, dispositions: str | None,
 ) -> int:  # fmt: skip
     """Assess one or more described systems: derive, attack, judge, report.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..core.finding import Assessment
 
 
-def dispose(done: Sequence[Assessment], path: Path | None, today: str | None) -> list[Assessment]:
+def dispose(done: Sequence[Assessment], path: str | None, today: str | None) -> list[Assessment]:
     """The assessments with what was decided about their findings. A file that was named must exist; the usual one may.
 
     Systems that share a file share its decisions: one that fits none of them is an orphan, and only then.
@@ -18,7 +18,7 @@ def dispose(done: Sequence[Assessment], path: Path | None, today: str | None) ->
     from .given import day
 
     on = day(today)
-    files = [path or beside(a.path) for a in done]
+    files = [Path(path) if path else beside(a.path) for a in done]
     read = {file: read_dispositions(file, on) for file in dict.fromkeys(files) if file}
     ruled = []
     for assessment, file in zip(done, files, strict=True):

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 @click.option("--seed", default=0, show_default=True, help="The seed the evidence was made with.")
 @click.option("--out", default="assessment", show_default=True, help="Folder for the report.")
 @click.option("--format", "formats", default="html,json,md", show_default=True, help="Files to write: see casemate threats -h.")
-@click.option("--dispositions", type=click.Path(path_type=Path), callback=filled, help="What was decided. Left out: dispositions.yaml beside it.")
+@click.option("--dispositions", callback=filled, help="What was decided. Left out: dispositions.yaml beside it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 @click.option("--show-personal", is_flag=True, help="Show rows of personal data in the report.")
 def report(
-    paths: tuple[str, ...], store: str, budget: str, seed: int, out: str, formats: str, dispositions: Path | None,
+    paths: tuple[str, ...], store: str, budget: str, seed: int, out: str, formats: str, dispositions: str | None,
     as_json: bool, show_personal: bool,
 ) -> int:  # fmt: skip
     """Write the report of what the store holds again, attacking nothing; without PATHS, list the stored assessments.

@@ -19,7 +19,7 @@ from .show import descriptions, wanted
 @click.option("--why", metavar="ID", help="Say what makes a threat (EV-04@api, EV-04@api#customer): facts, adversary, route.")
 @click.option("--why-not", metavar="ID", help="Say why a threat (e.g. EV-01@api#customer) is not in the list.")
 @click.option("--rules", multiple=True, help="A file or folder with rules of your own, beside the shipped ones.")
-@click.option("--dispositions", type=click.Path(path_type=Path), callback=filled, help="What was decided. Left out: dispositions.yaml beside it.")
+@click.option("--dispositions", callback=filled, help="What was decided. Left out: dispositions.yaml beside it.")
 @click.option("--check", "static", is_flag=True, help="Let static checks read the files the description names, first.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also write files there, as --format says.")
 @click.option("--format", "formats", default="html,json,md,csv,sarif,navigator,tmbom,svg,mermaid,dot", show_default=True,
@@ -28,7 +28,7 @@ from .show import descriptions, wanted
 @click.option("--today", hidden=True, callback=filled, help="The day against which dispositions expire (YYYY-MM-DD).")
 def threats(
     paths: tuple[str, ...], as_json: bool, everything: bool, why: str | None, why_not: str | None, rules: tuple[str, ...],
-    dispositions: Path | None, static: bool, out: Path | None, formats: str, shop: bool,
+    dispositions: str | None, static: bool, out: Path | None, formats: str, shop: bool,
     today: str | None,
 ) -> int:  # fmt: skip
     """Derive the threats of described systems, with the facts that make each, and the questions left open.
