@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -431,7 +432,7 @@ def test_json_stays_json() -> None:
     data = json.loads(merged.text)
     assert data["components"][0]["artifact"] == {"format": {"value": "onnx", "source": "imported"}}
     assert data["zones"] == [{"id": "lan"}]
-    assert loads(merged.text).component("a").provenance.datasets == ('q"\u2028',)  # type: ignore[union-attr]
+    assert loads(merged.text).component("a").provenance.datasets == ('q" ',)  # type: ignore[union-attr]
 
 
 def test_a_part_that_aliases_share_is_not_written_into() -> None:
@@ -499,11 +500,12 @@ def test_a_whole_list_is_replaced_when_accepted() -> None:
     ]  # fmt: skip
 
 
-def test_hostile_values_come_back_as_they_were() -> None:
+def test_hostile_values_come_back_as_they_were_but_on_one_line() -> None:
     for value in ('"}]', "a: b # c", "\x1b[31m\x00", "no", "null", "1e3", "- x", "é😀", "\u2028\ufeff", "*a", "{{x}}", " ", "\\"):
         for text in (TEXT, json.dumps({"casemate": 1, "system": {"name": "x"}, "components": [{"id": "api", "kind": "server"}]})):
             merged = merge(text, [one("$model.provenance.trained_by", value)], name="s")
-            assert loads(merged.text).fact("api.provenance.trained_by").value == value
+            kept = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in value)
+            assert loads(merged.text).fact("api.provenance.trained_by").value == kept
 
 
 def test_a_hostile_file_name_stays_in_its_comment() -> None:

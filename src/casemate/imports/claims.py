@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from casemate.core.shape import choices, field_named, fits, hints
 from casemate.core.system import HEAD, System
 from casemate.imports.found import Import
 from casemate.imports.gather import MODEL
+from casemate.threats.load import CONTROL
 
 SECTIONS: Mapping[str, type] = {
     "zones": entities.Zone,
@@ -92,6 +94,20 @@ def proposed(found: Import) -> Iterator[Proposed]:
             identity = {key: str(row[key]) for key in keys if row.get(key)}
             if len(identity) == len(keys):
                 yield Proposed(section, identity, {k: v for k, v in row.items() if k not in keys}, found.file)
+
+
+def one_line(found: Import) -> Import:
+    """The import with values that a description can hold: line ends and control characters in a name become blanks."""
+    facts = tuple(replace(fact, value=_cleaned(fact.value)) for fact in found.facts)
+    return replace(found, facts=facts, elements={section: _cleaned(rows) for section, rows in found.elements.items()})
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return "".join(" " if unicodedata.category(c) in CONTROL else c for c in value)
+    if isinstance(value, Mapping):
+        return {key: _cleaned(inner) for key, inner in value.items()}
+    return type(value)(map(_cleaned, value)) if isinstance(value, (list, tuple)) else value
 
 
 def without_clashes(imports: Sequence[Import], system: System | None) -> tuple[tuple[Import, ...], tuple[str, ...]]:

@@ -33,6 +33,7 @@ from casemate.imports.claims import (
     is_word,
     misfit,
     model_component,
+    one_line,
     plain,
     proposed,
     without_clashes,
@@ -74,7 +75,7 @@ def merge(
         UnknownName: `accept` names no difference, or `component` no component.
     """
     system = loads(text, name=name, folder=folder) if text is not None else None
-    imports, notes = without_clashes(imports, system)
+    imports, notes = without_clashes([one_line(found) for found in imports], system)
     model, unclear = model_component(imports, system, component)
     if model and any(fact.path.startswith(f"{MODEL}.") for found in imports for fact in found.facts):
         notes += (f"the facts about the model are taken to be about {model}",)

@@ -13,7 +13,7 @@ import re
 import typing
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ SECTIONS = tuple(f.name for f in fields(System) if f.name not in _HIDDEN)
 _FACTS = {"yes": YES, "true": YES, "no": NO, "false": NO, "unknown": UNKNOWN}
 _TOP = ("casemate", "system", "extends", "includes")
 _PROSE = ("description", "text", "claim", "sanitisation")  # may have several lines; all else is a name
-_CONTROL = ("Cc", "Zl", "Zp")
+CONTROL = ("Cc", "Zl", "Zp")  # categories of characters that no name may hold
 _LOGIN = re.compile(r"(://)[^/\s@]*@")
 _SOURCES = ("asserted", "imported", "measured")
 
@@ -123,7 +123,7 @@ def _relative(node: Node, key: str) -> None:
 
 def _no_control(node: Node, key: str) -> None:
     """A name is one line: with a line end in it, it could pass for a line of our own."""
-    if any(unicodedata.category(c) in _CONTROL for c in node.text):
+    if any(unicodedata.category(c) in CONTROL for c in node.text):
         told_as = f"holds a line end or another control character: {told(node.text)}"
         raise BadSystem([Problem(node.file, node.line, key, told_as, "write it on one line")])
 
@@ -238,6 +238,7 @@ class _Builder:
     def scalar(self, hint: Any, node: Node, path: str, or_record: bool = False) -> Any:
         """A word, a number, a fact. Names are one line; a login in an address is a secret, and is not kept."""
         if path.rpartition(".")[2] not in _PROSE:
+            node = replace(node, text=node.text.rstrip("\r\n"))  # a block of one line ends in one
             try:
                 _no_control(node, path)
             except BadSystem as error:
