@@ -5,6 +5,7 @@ A class of 1 means "bad risk, declined"; 0 means "good risk, granted". See NOTIC
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -278,7 +279,10 @@ def save(path: str | Path, seed: int = 0, *, logistic: bool = False) -> Path:
     x, _, y, _ = split(seed)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    joblib.dump((fit_logistic if logistic else fit)(x, y, seed), target)
+    # Whole or not at all: several processes may save it at once, and another may be reading it.
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    joblib.dump((fit_logistic if logistic else fit)(x, y, seed), part)
+    part.replace(target)
     return target
 
 
