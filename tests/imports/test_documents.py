@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -573,3 +575,207 @@ def test_hostile_names_of_services() -> None:
     system = loads(merge(None, [found], name="made").text)
     assert [c.id for c in system.components] == made
     assert noted(found, "is called")
+
+
+# Made by the real libraries (documents/real) ------------------------------------------------------------------------
+
+REAL = HERE / "real"
+LEAF = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+RESNET = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
+
+
+def placed(found: Import, file: Path) -> dict[str, tuple[object, str]]:
+    """Each fact with the text of the line that it says it was read from, without the comma that JSON ends it with."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert facts(found)  # none is stated twice
+    return {fact.path: (fact.value, lines[fact.line - 1].strip().removesuffix(",")) for fact in found.facts if fact.line}
+
+
+@pytest.mark.parametrize("version", ["1.5", "1.6", "1.7"])
+def test_a_real_bill(version: str) -> None:
+    file = REAL / f"bom-{version}.json"
+    found = read(file)
+    assert found.format == f"CycloneDX {version}"
+    assert placed(found, file) == {
+        "$model.artifact.digest": (f"sha256:{LEAF}", "{"),
+        "$model.artifact.format": ("onnx", "{"),
+        "$model.provenance.parent.ref": ("microsoft/resnet-50@v1", "{"),
+        "$model.provenance.parent.digest": (f"sha256:{RESNET}", "{"),
+        "$model.provenance.parent.public": ("yes", '"purl": "pkg:huggingface/microsoft/resnet-50@v1"'),
+        "$model.provenance.parent.source": (
+            "pkg:huggingface/microsoft/resnet-50@v1",
+            '"purl": "pkg:huggingface/microsoft/resnet-50@v1"',
+        ),
+        "$model.dependencies.known_vulnerable": ("yes", "{"),
+    }
+    lines = {fact.path: fact.line for fact in found.facts}
+    text = file.read_text().splitlines()
+    # A row of JSON stands where its brace opens; what it says follows.
+    assert "SHA-256" in text[lines["$model.artifact.digest"]]
+    assert LEAF in text[lines["$model.artifact.digest"] + 1]
+    assert '"parent"' in text[lines["$model.provenance.parent.ref"]]
+    assert RESNET in text[lines["$model.provenance.parent.digest"] + 1]
+    assert "affects" in text[lines["$model.dependencies.known_vulnerable"]]
+    assert "leaf.onnx" in "".join(text[lines["$model.artifact.format"] :][:9])
+
+
+def test_a_real_api() -> None:
+    file = REAL / "openapi.json"
+    found = read(file)
+    assert found.format == "OpenAPI 3.1.0"
+    assert placed(found, file) == {
+        "$model.endpoint.auth": ("key", '"security": ['),
+        "$model.model.output": ("score", '"score": {'),
+        "$model.model.precision_digits": (2, '"multipleOf": 0.01'),
+        "$model.endpoint.metadata_exposed": ("yes", '"get": {'),
+    }
+    [metadata] = [fact for fact in found.facts if fact.path.endswith("metadata_exposed")]
+    assert "/metadata" in file.read_text().splitlines()[metadata.line - 2]
+    assert noted(found, "callers can report or correct something by 'POST /feedback'")
+    assert noted(found, "a rate limit was reached")
+    assert noted(found, "'http://claims.acme.example', in the clear")
+
+
+def test_a_real_api_in_one_line() -> None:
+    """As the framework serves it, without a line break."""
+    text = json.dumps(json.loads((REAL / "openapi.json").read_text()), separators=(",", ":"))
+    assert facts(read_document(text.encode(), "openapi.json")) == facts(read(REAL / "openapi.json"))
+
+
+def test_a_real_api_without_security_that_takes_a_file() -> None:
+    file = REAL / "openapi-image.json"
+    found = read(file)
+    assert placed(found, file) == {"$model.model.output": ("score", '"probability": {')}
+    assert noted(found, "states no security for its predictions")
+
+
+COLUMNS = 'inputs: \'[{"type": "double", "name": "amount", "required": true}, {"type": "long"'
+LABEL = """outputs: '[{"type": "tensor", "tensor-spec": {"dtype": "str", "shape": [-1]}}]'"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "format", "path", "how"),
+    [
+        ("mlflow-default", "skops", "model.skops", "skops"),
+        ("mlflow-cloudpickle", "pickle", "model.pkl", "cloudpickle"),
+    ],
+)
+def test_a_real_mlmodel(folder: str, format: str, path: str, how: str) -> None:
+    found = read(REAL / folder)
+    assert re.fullmatch(r"MLflow MLmodel \d+\.\d+\.\d+", found.format)
+    stated = placed(found, REAL / folder / "MLmodel")
+    assert stated == {
+        "$model.artifact.format": (format, f"serialization_format: {how}"),
+        "$model.artifact.path": (path, f"pickled_model: {path}"),
+        "system.modality": ("tabular", COLUMNS),
+        "$model.model.output": ("label", LABEL),  # the line of the outputs, not that of the signature
+    }
+
+
+def test_a_real_mlmodel_of_python_code() -> None:
+    found = read(REAL / "mlflow-python" / "MLmodel")
+    assert placed(found, REAL / "mlflow-python" / "MLmodel") == {
+        "$model.artifact.format": ("pickle", "python_model: python_model.pkl"),
+        "$model.artifact.path": ("python_model.pkl", "python_model: python_model.pkl"),
+        "system.modality": ("image", """inputs: '[{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 8"""),
+    }
+    assert noted(found, "numbers without a telling name")
+
+
+def test_a_real_card() -> None:
+    base = "base_model: google/vit-base-patch16-224-in21k"
+    found = read(REAL / "card")
+    assert placed(found, REAL / "card" / "README.md") == {
+        "$model.provenance.parent.ref": ("google/vit-base-patch16-224-in21k", base),
+        "$model.provenance.parent.public": ("yes", base),
+        "$model.provenance.parent.source": ("huggingface.co", base),
+        "$model.provenance.datasets": (["beans", "acme/leaf-scans"], "- beans"),
+        "system.modality": ("image", "pipeline_tag: image-classification"),
+        "$model.model.family": ("nn", "library_name: transformers"),
+        "$model.model.differentiable": ("yes", "library_name: transformers"),
+    }
+
+
+def test_a_real_card_of_a_merge() -> None:
+    found = read(REAL / "card-merged" / "README.md")
+    assert placed(found, REAL / "card-merged" / "README.md") == {
+        "$model.provenance.parent.ref": ("acme/words-a, acme/words-b", "- acme/words-a"),
+        "$model.provenance.parent.public": ("yes", "- acme/words-a"),
+        "$model.provenance.parent.source": ("huggingface.co", "- acme/words-a"),
+        "system.modality": ("tabular", "pipeline_tag: tabular-classification"),
+    }
+    assert noted(found, "2 base models: a merge")
+    assert noted(found, "base_model_relation: merge")
+
+
+def test_real_manifests() -> None:
+    file = REAL / "kubernetes.json"
+    found = read(file)
+    stated = placed(found, file)
+    image = '"image": "tensorflow/serving:2.18.0"'
+    assert stated["scores.kind"] == ("server", image)
+    assert stated["scores.artifact.tag_mutable"] == ("yes", image)
+    assert stated["scores.workspace.secrets_in_plain"][0] == "yes"
+    assert stated["internet.trust"] == ("public", "{")
+    assert stated["internet_caller->scores.channel"] == ("https", '"tls": [')
+    assert len(stated) == 5
+    assert flows(found) == {("internet_caller", "scores")}
+
+
+def test_real_model_servers() -> None:
+    file = REAL / "kserve.yaml"
+    found = read(file)
+    hub = "storageUri: hf://acme/words:4f2c"
+    assert placed(found, file) == {
+        "leaf.kind": ("server", "apiVersion: serving.kserve.io/v1beta1"),
+        "leaf.artifact.format": ("onnx", "storageUri: s3://models/leaf/2.1"),
+        "leaf.workspace.secrets_in_plain": ("yes", "- name: AWS_SECRET_ACCESS_KEY"),
+        "claims.kind": ("server", "apiVersion: serving.kserve.io/v1beta1"),
+        "claims.artifact.format": ("joblib", "storageUri: gs://acme-models/claims/model.joblib"),
+        "words.kind": ("server", "apiVersion: serving.kserve.io/v1beta1"),
+        "words.model.family": ("nn", "modelFormat:"),
+        "words.model.differentiable": ("yes", "modelFormat:"),
+        "words.provenance.parent.ref": ("acme/words", hub),
+        "words.provenance.parent.public": ("yes", hub),
+        "words.provenance.parent.source": ("huggingface.co", hub),
+    }
+    assert flows(found) == {("caller", "leaf")}  # the others stay in the cluster by their label
+    assert noted(found, "the setting 'DB_PASSWORD' of leaf")  # of its transformer
+
+
+ARTIFACTS = (
+    "bom-1.5.json", "bom-1.6.json", "bom-1.7.json", "openapi.json", "openapi-image.json", "mlflow-default",
+    "mlflow-cloudpickle", "mlflow-python", "card", "card-merged", "kubernetes.json", "kserve.yaml",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ARTIFACTS)
+def test_a_real_artifact_makes_a_description(name: str) -> None:
+    found = read(REAL / name)
+    merged = merge(None, [found], name="made")
+    loads(merged.text)
+    told = repr(found) + merged.text
+    assert "hunter2" not in told
+    assert "s3cr3t" not in told
+
+
+LOADS_NOTHING = """
+import sys
+from casemate.imports.read import read
+
+def watch(event, args):
+    if event in ("pickle.find_class", "subprocess.Popen", "os.system") or event.startswith("socket."):
+        raise SystemExit(f"{event} {args}")
+
+sys.addaudithook(watch)
+for path in sys.argv[1:]:
+    assert read(path).facts, path
+HEAVY = "cyclonedx fastapi pydantic mlflow sklearn skops joblib pandas huggingface_hub transformers torch kubernetes kserve"
+print([name for name in HEAVY.split() if name in sys.modules])
+"""
+
+
+def test_real_artifacts_load_nothing() -> None:
+    paths = [str(REAL / name) for name in ARTIFACTS]
+    done = subprocess.run([sys.executable, "-c", LOADS_NOTHING, *paths], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr

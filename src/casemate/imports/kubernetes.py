@@ -114,8 +114,10 @@ def _inference(found: Gathered, node: Node, runtimes: dict[str, Node]) -> None:
         runtime = runtimes.get(word(model, "runtime"))
         for container in rows(runtime, "spec", "containers")[:1]:
             found.note(f"{id} runs on {quoted(word(container, 'image'))}; its model is not in that image")
+        _settings(found, id, model)  # a model has settings as a container has
     for container in rows(predictor, "containers"):
         services.pinned(found, id, word(container, "image"), at(container, "image"))
+    for container in (*rows(predictor, "containers"), *rows(node, "spec", "transformer", "containers")):
         _settings(found, id, container)
     if at(node, "spec", "transformer") is not None:
         found.note(f"{id} has a transformer, which changes inputs and answers: a component of its own?")

@@ -62,10 +62,11 @@ def read_document(document: Document) -> Import:
 
 def _flavour(found: Gathered, node: Node, name: str) -> None:
     key, format, family, differentiable = _FLAVOURS[name]
-    because = f"flavors.{name}"
+    because, where = f"flavors.{name}", node
     path = word(node, key) if key else ""
     if name == "sklearn":
         how = word(node, "serialization_format")
+        where = at(node, "serialization_format") or node
         # Older MLflow wrote no serialization_format, and pickled.
         format = _SKLEARN.get(how, "") if how else "pickle"
         because = f"flavors.sklearn.serialization_format: {how}" if how else f"{because}, which pickles by default"
@@ -77,7 +78,7 @@ def _flavour(found: Gathered, node: Node, name: str) -> None:
         format = {"h5": "keras_h5", "keras": "keras_v3"}.get(word(node, "save_format"), "") or tables.format_of(path)
     elif tables.format_of(path) in ("pickle", "joblib"):  # a scikit-learn wrapper of a booster is pickled
         format = tables.format_of(path)
-    found.fact(f"{MODEL}.artifact.format", format, because, node)
+    found.fact(f"{MODEL}.artifact.format", format, because, where)
     found.fact(f"{MODEL}.artifact.path", path, f"flavors.{name}.{key}", at(node, key) if key else None)
     found.fact(f"{MODEL}.model.family", family, f"flavors.{name}", node)
     found.fact(f"{MODEL}.model.differentiable", differentiable, f"flavors.{name}", node)
@@ -98,7 +99,7 @@ def _python(found: Gathered, node: Node) -> None:
 
 
 def _signature(found: Gathered, document: Document) -> None:
-    node = at(document.root, "signature")
+    node, told = (at(document.root, "signature", side) for side in ("inputs", "outputs"))
     inputs, outputs = (_schema(found, document, side) for side in ("inputs", "outputs"))
     shape = _shape(inputs[0]) if len(inputs) == 1 else ()
     because = "signature.inputs"
@@ -112,7 +113,7 @@ def _signature(found: Gathered, document: Document) -> None:
     most = next((level for level in reversed(tables.OUTPUTS) if level in levels), "")
     if not most and len(outputs) == 1 and _type(outputs[0]) in _LABELS and len(_shape(outputs[0])) < 2:
         most = "label"
-    found.fact(f"{MODEL}.model.output", most, "signature.outputs", node)
+    found.fact(f"{MODEL}.model.output", most, "signature.outputs", told)
     if outputs and not most:
         found.note("signature.outputs are numbers without a telling name: scores, logits or a regression?")
     if inputs:
