@@ -236,3 +236,11 @@ def test_a_description_of_two_components_without_a_target_is_reported_regression
     assert code == 2 and err == ""
     untested = [f for f in json.loads(out)["assessments"][0]["findings"] if f["status"] == "untested"]
     assert untested and {f["reason"] for f in untested} <= {"no system.target is bound", "nothing runs this threat yet"}
+
+
+def test_why_says_what_the_attacker_knows_and_how_much_it_writes(cli):
+    loans = Path(__file__).resolve().parents[2] / "examples" / "loans" / "system.yaml"
+    out = cli("threats", str(loans), "--why", "PO-01@scoring#partner")[1]
+    assert "influence: writes 3.4% of the training data" in out  # 35 records beside 1,000
+    device = loans.parents[1] / "cheques" / "device.yaml"
+    assert "knows: weights, parent" in cli("threats", str(device), "--why", "EV-01@reader")[1]

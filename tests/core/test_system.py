@@ -14,7 +14,6 @@ from casemate.core.surface import (
     can_submit,
     effective_output,
     influence,
-    knowledge,
     reach,
 )
 from casemate.core.system import (
@@ -38,6 +37,7 @@ from casemate.core.system import (
     Truth,
     Worth,
 )
+from casemate.threats.adversaries import adversary_for
 
 
 def shop(*can: str, **more: object) -> System:
@@ -236,5 +236,5 @@ class TestSurface:
                 Access(principal="eve", on="api", can=("read_binary", "inject_data"), budget=AccessBudget(samples=100)),
             ),
         )
-        assert knowledge(system, "eve", "api") == ("weights", "parent", "recipe")
+        assert adversary_for(system, "eve", "api").knowledge == ("weights", "parent", "recipe")
         assert influence(system, "eve", "api") == pytest.approx(0.1)

@@ -72,10 +72,24 @@ def _because(threat: Any, system: Any, hidden: Any) -> list[str]:
         lines += [f"  route: {' -> '.join(way)}" for way in ways]
     lines.append(f"  may: {abilities(system, who, at, adversary.may.names)}")
     lines.append(f"  budget: {budget(system, who, at, adversary.budget, adversary.may.names)}")
+    if adversary.knowledge:
+        lines.append(f"  knows: {', '.join(adversary.knowledge)}")
+    if who and threat.cell.get("phase") == "training":
+        lines.append(f"  influence: {_share(system, who, at)}")
     lines += [f"  granted by {row}" for row in adversary.derived_from]
     lines.append(f"  harm: {threat.harm} Impact {threat.impact} of 4: {threat.impact_because}")
     lines.append(f"  tested by: {', '.join((*threat.tests, *threat.checks)) or 'nothing here yet'}")
     return lines
+
+
+def _share(system: Any, who: str, at: str) -> str:
+    """How much of the training data the attacker writes: what the poisoning attacks are given."""
+    from ..core.surface import influence
+
+    share = influence(system, who, at)
+    if share is None:
+        return "not known: state budget.samples of the access row, and population of the training data"
+    return f"writes {share:.1%} of the training data"
 
 
 def _at(place: tuple[str, int]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from casemate.core.reach import Places
-from casemate.core.system import NO, UNKNOWN, YES, Access, Component, Flow, Parent, System, Truth
+from casemate.core.system import NO, UNKNOWN, YES, Access, Component, Flow, System, Truth
 
 LEVELS = ("none", "label", "topk", "score", "logits")
 SENDS = ("query", "inject_data", "control_sensor", "replay")
@@ -328,20 +328,6 @@ def documented(system: System, component: str) -> Truth:
         system._found[key] = answer if trainers(system, component) else UNKNOWN
     found: Truth = system._found[key]
     return found
-
-
-def knowledge(system: System, principal: str, component: str) -> tuple[str, ...]:
-    """What the principal knows of the model without asking it: weights, parent, data, recipe."""
-    provenance = system.component(component).provenance
-    parent = provenance.parent if provenance else None
-    data = training_inputs(system, component)
-    known = {
-        "weights": holds(system, principal, ("read_weights", "read_binary"), model_places(system, component)).truth,
-        "parent": parent.public if isinstance(parent, Parent) else NO,
-        "data": holds(system, principal, ("read_data",), data | system.group((component,))).truth,
-        "recipe": documented(system, component),
-    }
-    return tuple(word for word, truth in known.items() if truth is YES)
 
 
 def influence(system: System, principal: str, component: str) -> float | None:
