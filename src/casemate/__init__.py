@@ -22,7 +22,7 @@ _WHERE = {
         "Artifact", "Copy", "Evade", "Guesses", "Holdout", "Infer", "Inputs", "Load", "Poison", "Records", "Replica",
         "Smuggle", "Stall",
     ),
-    "core.constraint": ("Ball", "Bytes", "Column", "Table"),
+    "core.constraint": ("Ball",),
     "core.control": ("control",),
     "core.errors": (
         "BadInput", "BadSystem", "BudgetSpent", "CasemateError", "MissingExtra", "NotGranted", "Refused", "RunError",
@@ -32,7 +32,9 @@ _WHERE = {
     "core.goal": ("Becomes", "Routed", "Shift", "Vanish", "Wrong"),
     "core.oracle": ("Known", "Oracle"),
     "core.random": ("RowRandom",),
+    "core.sequences": ("Bytes",),
     "core.system": ("System",),
+    "core.table": ("Column", "Table"),
     "core.target": ("REJECT", "Recipe", "Response", "Slope", "Target", "adapter"),
     "runs.api": ("run",),
     "runs.assess": ("assess",),

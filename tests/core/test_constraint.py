@@ -10,9 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from casemate.core.constraint import Ball, Bytes, Column, Table
+from casemate.core.constraint import Ball
 from casemate.core.errors import BadInput
 from casemate.core.random import RowRandom
+from casemate.core.sequences import Bytes
+from casemate.core.table import Column, Table
 
 
 @given(

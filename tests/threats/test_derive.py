@@ -50,7 +50,7 @@ def ids(text: str) -> list[str]:
 def test_three_deployments_three_adversaries() -> None:
     may = [adversary_for(loads(text), "customer", "api").may for text in (SERVER, SCORES, DEVICE)]
     seen = Need.SUBMIT | Need.LABEL
-    copy = Need.ARTIFACT | Need.GRADIENT | Need.LOGIT
+    copy = Need.ARTIFACT | Need.STRUCTURE | Need.GRADIENT | Need.LOGIT
     assert may == [seen, seen | Need.SCORE, seen | Need.SCORE | copy | Need.PARENT]
 
 

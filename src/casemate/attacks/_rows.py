@@ -110,6 +110,16 @@ class Rows:
         return torch.as_tensor(rng.uniform(self.row, draw, tuple(self.x.shape[1:])), dtype=self.x.dtype, device=self.x.device)
 
 
+def started(case: Evade) -> Tensor | None:
+    """Where the case wishes its rows to begin, inside the constraint and in the precision of the inputs; None where it says
+    nothing."""
+    if case.start is None:
+        return None
+    origin = tensor(case.x)
+    start = tensor(case.start).to(origin)
+    return start if not hasattr(case.within, "project") else torch.as_tensor(case.within.project(start, origin))
+
+
 def tensor(x: Any) -> Tensor:
     """An array as a tensor, without a copy where there need be none."""
     if isinstance(x, Tensor):

@@ -21,6 +21,7 @@ class Need(enum.Flag):
     CONTRIBUTE = enum.auto()  # write training records or labels
     SUBMIT = enum.auto()  # send inputs at all (flooding, final claims)
     SENSOR = enum.auto()  # act before the sensor stage
+    STRUCTURE = enum.auto()  # read how a copy of the model decides: the splits and leaves of its trees
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,7 +78,7 @@ class Adversary:
 
 
 def researcher(budget: Budget | None = None) -> Adversary:
-    """The unlimited adversary of a notebook: sees labels, scores, logits and gradients of the endpoint."""
+    """The unlimited adversary of a notebook: sees labels, scores, logits, gradients and structure of the endpoint."""
     may = Need.LABEL | Need.SCORE | Need.LOGIT | Need.GRADIENT | Need.SUBMIT
-    may |= Need.DATA | Need.RECIPE | Need.CONTRIBUTE | Need.PARENT
+    may |= Need.DATA | Need.RECIPE | Need.CONTRIBUTE | Need.PARENT | Need.STRUCTURE
     return Adversary(name="researcher", principal="researcher", may=may, budget=budget or Budget())

@@ -8,6 +8,7 @@ are its fields, so repr, hash, help and evidence ids are free. There is no base 
     scope="dialogue"  one row; asks questions (`Ask`) and makes claims (`Claim`); the driver packs the questions of all
                       rows into full model calls
     scope="set"       sees the whole set; its yields are progress
+    scope="cascade"   other attacks in order, each on the rows that still stand: `stages(oracle, case)` names them
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar, dataclass_transform
 
 from .adversary import Need
+from .constraint import Norm
 from .errors import UsageError
 from .registry import Registry
 from .shape import fits
 
-Scope = Literal["rows", "dialogue", "set"]
+Scope = Literal["rows", "dialogue", "set", "cascade"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,7 @@ class AttackInfo:
     aka: tuple[str, ...] = ()
     spends: str = ""
     modality: tuple[str, ...] = ("array",)  # array, table, bytes, text: what it can change
+    norms: tuple[Norm, ...] = ("linf", "l2")  # of an attack that moves inside a Ball: the norms it knows
     baseline: bool = False  # noise, prior guess: what the others are compared with
     static_cost: Callable[[Any], int] | None = None  # model rows per attacked row, from the parameters alone
 
@@ -105,6 +108,7 @@ def attack(
     aka: tuple[str, ...] = (),
     spends: str = "",
     modality: tuple[str, ...] = ("array",),
+    norms: tuple[Norm, ...] = ("linf", "l2"),
     baseline: bool = False,
     case: str | None = None,
     static_cost: Callable[[Any], int] | None = None,
@@ -114,10 +118,11 @@ def attack(
     Args:
         id: ``family.method``, lower case, stable for ever.
         needs: Everything the adversary must hold.
-        scope: ``rows``, ``dialogue`` or ``set``.
+        scope: ``rows``, ``dialogue``, ``set`` or ``cascade``.
         papers: arXiv ids or DOIs; they are printed in reports.
         aka: Names in the literature, for search.
         spends: What a row costs, as a formula.
+        norms: Of an attack that moves inside a `Ball`, the norms it knows; where another is asked it is not run.
         static_cost: Model rows per attacked row from the parameters alone, for plans.
     """
 
@@ -129,7 +134,7 @@ def attack(
         summary = (cls.__doc__ or "").strip().splitlines()[0] if cls.__doc__ else ""
         frozen.info = AttackInfo(
             id=id, needs=needs, scope=scope, case=case or _FAMILY_CASE[family], summary=summary, papers=papers,
-            aka=aka, spends=spends, modality=modality, baseline=baseline, static_cost=static_cost,
+            aka=aka, spends=spends, modality=modality, norms=norms, baseline=baseline, static_cost=static_cost,
         )  # fmt: skip
         attacks.add(id, frozen, aka)
         return frozen  # type: ignore[no-any-return]

@@ -54,6 +54,8 @@ class Evade:
         loss: What to climb, ``(logits, y) -> (n,)``; by default the attack's own.
         seek: ``any`` finishes a row when its goal is met; ``nearest`` goes on for the smallest change.
         row: Stable row ids, the keys of randomness and of the ledger. Left out, 0..n-1.
+        start: Where to begin, ``(n, *shape)``: what an earlier attack, or one on a surrogate, arrived at. Attacks that can
+            use it do, after bringing it inside the constraint; the others begin where they always do.
     """
 
     x: Any
@@ -63,6 +65,7 @@ class Evade:
     loss: Loss | None = None
     seek: Literal["any", "nearest"] = "any"
     row: Any = None
+    start: Any = None
     kind = "evade"
 
     def __post_init__(self) -> None:
@@ -83,13 +86,16 @@ class Evade:
         if bad or len(np.unique(row)) < len(row):
             raise BadInput("row ids are whole numbers from 0, one for each input, none of them twice")
         object.__setattr__(self, "row", row.astype(np.int64))
+        if self.start is not None and count(self.start) != count(self.x):
+            raise BadInput(f"start has {count(self.start)} rows and x has {count(self.x)}; give one start for each input")
 
     def __len__(self) -> int:
         return count(self.x)
 
     def only(self, keep: Any) -> Evade:
         """The case on the rows `keep` (booleans or indices) selects; they keep their ids."""
-        return replace(self, x=take(self.x, keep), y=take(self.y, keep), row=take(self.row, keep))
+        start = None if self.start is None else take(self.start, keep)
+        return replace(self, x=take(self.x, keep), y=take(self.y, keep), row=take(self.row, keep), start=start)
 
     def blind(self) -> Evade:
         return self

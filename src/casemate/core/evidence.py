@@ -173,7 +173,7 @@ class Evidence:
         """A hash of all that must repeat: everything but measured time."""
         data = self.to_dict()
         data.pop("seconds")
-        data["extra"] = {k: v for k, v in data["extra"].items() if not k.endswith("_seconds")}
+        data["extra"] = _timeless(data["extra"])
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
     def to_frame(self) -> Any:
@@ -189,6 +189,13 @@ class Evidence:
         interval = f" {self.interval}" if self.interval else ""
         why = "".join(f"\n  {reason}" for reason in self.reasons)
         return f"{self.attack} by {self.adversary}: {self.verdict} · {self.measure} {self.rate:.3f}{interval}, n={self.n}{why}"
+
+
+def _timeless(value: Any) -> Any:
+    """Without what was measured with a clock: keys that end in ``_seconds``."""
+    if isinstance(value, dict):
+        return {k: _timeless(v) for k, v in value.items() if not k.endswith("_seconds")}
+    return [_timeless(v) for v in value] if isinstance(value, list) else value
 
 
 def plain(value: Any) -> Any:

@@ -7,6 +7,9 @@ is charged too, because the attacker did send the row.
 The ledger equation, which a hook on the model checks in `casemate.testing`:
 
     model rows = queries + local + gradients - refused + judge + health      (times the draws of a random target)
+
+``backwards`` are further backward passes through a forward pass that was charged as a gradient already. They fall under
+the cap of gradients too.
 """
 
 from __future__ import annotations
@@ -22,12 +25,12 @@ from numpy.typing import NDArray
 from .adversary import Adversary, Need
 from .control import Service
 from .errors import BadInput, BudgetSpent, NotGranted, Refused
-from .target import Recipe, Response, Slope, Target, count, take
+from .target import Jacobian, Recipe, Response, Slope, Target, count, take
 
 Array = Any
 DAY = 86_400.0
 Watch = Callable[[Any, NDArray[Any], Any], None]
-_PER_ROW = ("queries", "refused", "local", "gradients", "parent")
+_PER_ROW = ("queries", "refused", "local", "gradients", "backwards", "parent")
 
 
 class Meter:
@@ -230,6 +233,36 @@ class Oracle:
             slope = replace(slope, loss=slope.loss / draws, slope=slope.slope / draws)
         return replace(slope, response=self._granted(slope.response))
 
+    def jacobian(self, x: Array, *, classes: Array, rows: Array) -> Jacobian:
+        """Slopes of the logits of `classes` ``(n, k)``, each row's own, on the attacker's copy: one forward pass.
+
+        Spends one gradient and k - 1 further backward passes per row.
+        """
+        self._require(Need.GRADIENT)
+        rows = _one_each(rows, x)
+        keys, more = self._keys(rows), int(classes.shape[1]) - 1
+        if more < 0:
+            raise BadInput("classes of shape (n, 0) are not allowed; ask for the slope of at least one logit")
+        differentiate = getattr(self._endpoint.target, "jacobian", None)
+        if differentiate is None:
+            raise NotGranted(f"white box granted, but the adapter of {self._endpoint.target.name} has no jacobian")
+        self._pay("gradients", rows, further=more)
+        found: Jacobian = differentiate(x, classes, rows=keys)
+        self._seen(x, rows, found.response)
+        return replace(found, response=self._granted(found.response))
+
+    def structure(self) -> Any:
+        """How the attacker's copy decides, as a value (`core.trees.Ensemble` of trees). Costs nothing: nobody is asked.
+
+        Raises:
+            NotGranted: Not held, or the adapter cannot tell; the message says why.
+        """
+        self._require(Need.STRUCTURE)
+        reveal = getattr(self._endpoint.target, "structure", None)
+        if reveal is None:
+            raise NotGranted(f"white box granted, but the adapter of {self._endpoint.target.name} shows no structure")
+        return reveal()
+
     # -- holding ------------------------------------------------------------------------------------------------------
     def parent(self) -> Oracle:
         """The public parent as an oracle of its own: free of queries, its compute counted under ``parent``."""
@@ -315,16 +348,21 @@ class Oracle:
         spent = np.sum([self._meter.of(kind, rows) for kind in self._draws_of], axis=0)
         return np.asarray(rows + ((spent + _nth(rows) + extra) << 32), np.int64)
 
-    def _pay(self, kind: str, rows: NDArray[Any]) -> None:
+    def _pay(self, kind: str, rows: NDArray[Any], further: int = 0) -> None:
+        """Charge one `kind` to each of `rows`, and `further` backward passes with it; nothing where that is too much."""
         budget, meter = self.adversary.budget, self._meter
         cap = {"queries": budget.queries_per_row, "gradients": budget.gradients_per_row}.get(kind)
         if cap is not None:
-            due = meter.of(kind, rows) + np.bincount(rows)[rows]
+            due = meter.of(kind, rows) + np.bincount(rows)[rows] * (1 + further)
+            if kind == "gradients":
+                due = due + meter.of("backwards", rows)
             if (due > cap).any():
                 raise BudgetSpent(f"{kind}: the next call would exceed {cap} for a row")
         if kind == "queries" and budget.queries is not None and meter.total["queries"] + len(rows) > budget.queries:
             raise BudgetSpent(f"{len(rows)} more queries would exceed the campaign's {budget.queries}")
         meter.add(kind, rows)
+        if further:
+            meter.add("backwards", np.repeat(rows, further))
 
     def _require(self, need: Need) -> None:
         if need not in self.adversary.may:
@@ -351,7 +389,7 @@ class _Parent(Oracle):
 
     _draws_of = ("parent",)
 
-    def _pay(self, kind: str, rows: NDArray[Any]) -> None:
+    def _pay(self, kind: str, rows: NDArray[Any], further: int = 0) -> None:
         self._meter.add("parent", rows)
 
 

@@ -44,6 +44,14 @@ class Slope:
     response: Response
 
 
+@dataclass(frozen=True, slots=True)
+class Jacobian:
+    """Slopes of several logits: ``slopes (n, k, *shape)``, in the order asked, and the response of the one forward pass."""
+
+    slopes: Array
+    response: Response
+
+
 @runtime_checkable
 class Target(Protocol):
     """Ordered stages from raw input to decision.

@@ -188,7 +188,7 @@ def evade_evidence(
         baseline = Baseline("random change", noise[0] / noise[1], clopper_pearson(*noise))
     verdict, reasons = rate_verdict(hits, n, health, baseline)
     # Whoever differentiates the model holds a copy of it: what that costs is compute, not queries.
-    copy = any(part.facts.get("copy") for part in parts) or Need.GRADIENT in attack.info.needs
+    copy = any(part.facts.get("copy") or part.spent.get("gradients") for part in parts) or Need.GRADIENT in attack.info.needs
     times, fell = _times(rows, copy), rows["broken"][right]
     return Evidence(
         attack=attack.info.id, params=parameters(attack), adversary=setting.adversary.name,
@@ -240,7 +240,24 @@ def _extra(case: Evade, rows: dict[str, Any], setting: Setting, parts: Sequence[
         extra["stopped"] = stopped
     if setting.target.random:
         extra["votes"] = VOTES
+    if stages := _stages(parts):
+        extra["stages"] = stages
     return extra
+
+
+def _stages(parts: Sequence[Part]) -> list[dict[str, Any]]:
+    """Of a cascade, what each stage did on the rows of all shards."""
+    shards = [part.facts["stages"] for part in parts if part.facts.get("stages")]
+    found = []
+    for same in zip(*shards, strict=False):
+        spent = {kind: sum(stage["spent"][kind] for stage in same) for kind in same[0]["spent"]}
+        total = {name: sum(stage[name] for stage in same) for name in ("tried", "fell", "seconds")}
+        stopped = next((stage["stopped"] for stage in same if stage["stopped"]), "")
+        found.append({
+            "attack": same[0]["attack"], "params": same[0]["params"], "tried": total["tried"], "fell": total["fell"],
+            "spent": spent, "took_seconds": total["seconds"], "stopped": stopped,
+        })  # fmt: skip
+    return found
 
 
 def describe(within: Any) -> str:

@@ -39,6 +39,7 @@ class Trace:
         improving: Rows still getting nearer in the last tenth of the attack: more steps might help.
         measured: Rows of which that is known.
         stopped: Why the attack ended early, or an empty string.
+        by, stages: Of a cascade: which stage each claim is from (-1: none), and what each stage did.
     """
 
     x: Any
@@ -48,6 +49,8 @@ class Trace:
     improving: NDArray[np.bool_]
     measured: NDArray[np.bool_]
     stopped: str = ""
+    by: NDArray[np.int64] | None = None
+    stages: tuple[Any, ...] = ()
 
 
 def drive_rows(attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, progress: Progress | None = None) -> Trace:
@@ -150,7 +153,7 @@ def _like(x: Any, shape_of: Any) -> Any:
 
 def spending(oracle: Oracle, rows: Any) -> NDArray[np.float64]:
     """What rows have cost so far: calls of the attacker's own copy where it has one, else deployed queries."""
-    own = oracle.spent("local", rows) + oracle.spent("gradients", rows)
+    own = sum(oracle.spent(kind, rows) for kind in ("local", "gradients", "backwards"))
     return np.asarray(np.where(own > 0, own, oracle.spent("queries", rows)), np.float64)
 
 

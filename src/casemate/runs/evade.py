@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from ..core.adversary import Adversary
 from ..core.case import Evade
 from ..core.control import Service
+from ..core.evidence import plain
 from ..core.oracle import DAY, Endpoint, Known, Meter, Oracle
 from ..core.random import RowRandom
 from ..core.target import Target, count, take, to_numpy
 from ..judges.evade import Judged, judge, right_at_start
 from . import health
-from .driver import Progress, Trace, drive_dialogue, drive_rows
+from .cascade import drive
+from .driver import Progress, Trace
 from .part import Part
 from .watched import watched
 
@@ -49,11 +51,6 @@ class Setting:
         return replace(self.adversary, budget=replace(self.adversary.budget, queries=self.share))
 
 
-def drive(attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, progress: Progress | None = None) -> Trace:
-    """The driver for the attack's scope."""
-    return (drive_dialogue if attack.info.scope == "dialogue" else drive_rows)(attack, oracle, case, rng, progress)
-
-
 def run_evade(attack: Any, case: Evade, setting: Setting, progress: Progress | None = None) -> Part:
     """Attack the rows of `case` that were right at the start, and judge what comes back."""
     began = time.perf_counter()
@@ -70,6 +67,8 @@ def run_evade(attack: Any, case: Evade, setting: Setting, progress: Progress | N
     trace = drive(attack, oracle, inner, rng, progress) if len(inner) else None
     facts: dict[str, Any] = {"stopped": "" if trace is None else trace.stopped, "copy": oracle.on_copy}
     facts |= {"days": endpoint.now / DAY, "accounts": len(endpoint.used)}  # by now: what follows is not the attacker's
+    if trace is not None and trace.stages:
+        facts["stages"] = [plain(stage) for stage in trace.stages]
     judged = judge(inner, trace.x, endpoint, meter) if trace is not None else None
     rows = _columns(case, right, first_label, trace, judged, oracle)
     facts["budget_kept"] = _kept(meter, setting.hands, case.row)
@@ -125,7 +124,8 @@ def _columns(
         "broke_at": spread(none if trace is None else trace.broke_at, np.nan),
         "queries": oracle.spent("queries", case.row),
         "local": oracle.spent("local", case.row),
-        "gradients": oracle.spent("gradients", case.row),
+        "gradients": oracle.spent("gradients", case.row) + oracle.spent("backwards", case.row),
+        "by": spread(none.astype(int) - 1 if trace is None or trace.by is None else trace.by, -1),
     }
 
 

@@ -23,7 +23,8 @@ from ..core.goal import reached
 from ..core.oracle import Endpoint, Meter, Oracle
 from ..core.random import RowRandom
 from ..core.target import Response, Target, take, to_numpy
-from .driver import Trace, drive_dialogue, drive_rows
+from .cascade import drive
+from .driver import Trace
 from .part import Part, merge_rows
 
 if TYPE_CHECKING:
@@ -167,7 +168,6 @@ def _unbounded(attack: Any, case: Evade, setting: Setting, meter: Meter) -> dict
     budget = replace(budget, queries_per_row=max(UNBOUNDED_QUERIES, budget.queries_per_row or 0), gradients_per_row=None)
     endpoint = Endpoint(setting.target, tuple(s for s in setting.services if s.start is None))
     oracle = Oracle(endpoint, replace(setting.adversary, budget=budget), own, setting.known)
-    drive = drive_dialogue if attack.info.scope == "dialogue" else drive_rows
     try:
         trace = drive(attack, oracle, free, RowRandom(setting.seed).fork(14))
     except CasemateError as error:

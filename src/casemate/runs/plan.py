@@ -214,6 +214,8 @@ def _why_not(info: Any, bench: Bench, adversary: Adversary) -> str | None:
         return f"needs {', '.join(missing.names)}, which {adversary.name} does not hold"
     if Need.GRADIENT in info.needs and Need.PARENT not in info.needs and white_box_reason(bench.target):
         return white_box_reason(bench.target)
+    if Need.STRUCTURE in info.needs and Need.STRUCTURE not in bench.target.offers:
+        return "white box granted, the adapter shows no structure"
     if Need.PARENT in info.needs and bench.parent is None:
         return "a public parent is stated, but none is bound to attack with"
     if bench.data is None:
@@ -222,6 +224,8 @@ def _why_not(info: Any, bench: Bench, adversary: Adversary) -> str | None:
         return ""
     if info.case == "evade" and bench.within is None:
         return "no constraint is bound: say in target.within what a change may be"
+    if info.case == "evade" and isinstance(bench.within, Ball) and bench.within.norm not in info.norms:
+        return f"moves in {', '.join(info.norms)}; the constraint is {bench.within.norm}"
     if info.case in ("poison", "infer") and bench.recipe is None:
         return "no recipe"
     return None

@@ -12,8 +12,8 @@ from types import FrameType
 from typing import Any
 
 from ..core.adversary import Need
-from ..core.errors import CasemateError, TargetFailed
-from ..core.target import Recipe, Response, Slope, Target, count
+from ..core.errors import CasemateError, NotGranted, TargetFailed
+from ..core.target import Jacobian, Recipe, Response, Slope, Target, count
 
 PATIENCE = 300.0  # seconds; a slow model with a full batch takes a few
 
@@ -65,6 +65,20 @@ class Watched:
     def gradient(self, x: Any, y: Any, loss: Any, *, rows: Any = None, draw: int = 0) -> Slope:
         with watch(f"target {self.name}", self.patience):
             return self.inner.gradient(x, y, loss, rows=rows, draw=draw)
+
+    def jacobian(self, x: Any, classes: Any, *, rows: Any = None, draw: int = 0) -> Jacobian:
+        with watch(f"target {self.name}", self.patience):
+            return self._part("jacobian")(x, classes, rows=rows, draw=draw)  # type: ignore[no-any-return]
+
+    def structure(self) -> Any:
+        with watch(f"target {self.name}", self.patience):
+            return self._part("structure")()
+
+    def _part(self, name: str) -> Any:
+        found = getattr(self.inner, name, None)
+        if found is None:
+            raise NotGranted(f"white box granted, but the adapter of {self.name} has no {name}")
+        return found
 
     def fingerprint(self) -> str | None:
         return self.inner.fingerprint()

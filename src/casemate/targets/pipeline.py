@@ -17,7 +17,7 @@ import numpy as np
 
 from ..core.adversary import Need
 from ..core.errors import BadInput, CasemateError, NotGranted, TargetFailed
-from ..core.target import REJECT, Response, Slope, count, to_numpy
+from ..core.target import REJECT, Jacobian, Response, Slope, count, to_numpy
 from .answers import brief
 
 Array = Any
@@ -174,13 +174,35 @@ class Pipeline:
         if differentiate is None or Need.GRADIENT not in self.offers:
             raise NotGranted(f"white box granted, but the adapter of {self.name} has no gradient")
 
+        slope: Slope = differentiate(self._before(rows, draw), x, y, loss)
+        return dataclasses.replace(slope, response=self.decision(slope.response))
+
+    def jacobian(self, x: Array, classes: Array, *, rows: Array | None = None, draw: int = 0) -> Jacobian:
+        """Slopes of the logits of `classes` ``(n, k)`` in the input, through every stage."""
+        differentiate = getattr(self.model, "jacobian", None)
+        if differentiate is None or Need.GRADIENT not in self.offers:
+            raise NotGranted(f"white box granted, but the adapter of {self.name} has no jacobian")
+        found: Jacobian = differentiate(self._before(rows, draw), x, classes)
+        return dataclasses.replace(found, response=self.decision(found.response))
+
+    def structure(self) -> Any:
+        """How the model decides, as a value. `NotGranted` where the adapter cannot tell, or stages hide it."""
+        reveal = getattr(self.model, "structure", None)
+        if reveal is None or Need.STRUCTURE not in self.offers:
+            raise NotGranted(f"white box granted, but the adapter of {self.name} shows no structure")
+        if self.stages:
+            raise NotGranted(f"{self.name}: its structure speaks of what its {len(self.stages)} stages make of the input")
+        return reveal()
+
+    def _before(self, rows: Array | None, draw: int) -> Callable[[Array], Array]:
+        """All stages, with the backward pass that each declares."""
+
         def before(x: Array) -> Array:
             for stage in self.stages:
                 x = stage.run_backward(x, rows, draw)
             return x
 
-        slope: Slope = differentiate(before, x, y, loss)
-        return dataclasses.replace(slope, response=self.decision(slope.response))
+        return before
 
     def fingerprint(self) -> str | None:
         model = self.model.fingerprint()

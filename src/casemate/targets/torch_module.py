@@ -15,7 +15,7 @@ from torch import nn
 
 from ..core.adversary import Need
 from ..core.errors import BadInput, CasemateError, TargetFailed
-from ..core.target import Response, Slope
+from ..core.target import Jacobian, Response, Slope
 from .answers import brief
 from .identity import digest as content
 
@@ -85,6 +85,15 @@ class TorchModule:
         value = loss(logits, torch.as_tensor(y, device=logits.device))
         (slope,) = torch.autograd.grad(value.sum(), x)
         return Slope(value.detach(), slope, self._response(logits.detach()))
+
+    def jacobian(self, before: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, classes: Any) -> Jacobian:
+        """One forward pass, and a backward pass for each column of `classes` ``(n, k)``."""
+        x = self.prepare(x).detach().requires_grad_(True)
+        logits = self._call(before(x))
+        chosen = logits.gather(1, torch.as_tensor(classes, device=logits.device).long())
+        last = chosen.shape[1] - 1
+        slopes = [torch.autograd.grad(chosen[:, k].sum(), x, retain_graph=k < last)[0] for k in range(last + 1)]
+        return Jacobian(torch.stack(slopes, 1), self._response(logits.detach()))
 
     def _call(self, x: torch.Tensor) -> torch.Tensor:
         try:

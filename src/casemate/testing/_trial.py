@@ -19,7 +19,8 @@ from ..core.evidence import plain
 from ..core.oracle import Endpoint, Meter, Oracle
 from ..core.random import RowRandom
 from ..core.target import count, take, to_numpy
-from ..runs.driver import drive_dialogue, drive_rows, drive_set
+from ..runs.cascade import drive as drive_inputs
+from ..runs.driver import drive_set
 from .contract import distance, global_random
 from .rigs import Rig, Setup, Variant
 
@@ -156,13 +157,12 @@ def trial(
     rows = case.row if isinstance(case, Evade) else np.arange(1 << 14)
     found = Trial(setup=made, case=case, meter=Meter(rows))
     oracle = oracle_of(attack, found, adversary or adversary_of(attack, budget or rig.budget), services)
-    tapped = Tapped(attack, found.said)
+    tapped = attack if attack.info.scope == "cascade" else Tapped(attack, found.said)  # whose stages are tried one by one
     with global_random(noise):
         if not isinstance(case, Evade):
             claim, _ = drive_set(tapped, oracle, case, RowRandom(seed))
             return replace(found, claim=claim)
-        chosen = drive or (drive_dialogue if attack.info.scope == "dialogue" else drive_rows)
-        trace = chosen(tapped, oracle, case, RowRandom(seed))
+        trace = (drive or drive_inputs)(tapped, oracle, case, RowRandom(seed))
     return replace(found, claim=to_numpy(trace.x), believed=trace.believed)
 
 

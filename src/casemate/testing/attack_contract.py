@@ -10,12 +10,12 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from ..core.adversary import Adversary, Budget
-from ..core.attack import attacks
+from ..core.attack import Scope, attacks
 from ..core.case import Evade, Guesses, Load, Records, Replica
 from ..core.errors import BadInput, NotGranted
 from ..core.oracle import Meter
@@ -28,6 +28,7 @@ from .contract import Check, ContractBroken, demand, distance, raised, run_all
 from .rigs import Rig, Variant, arrays_of, rigs_for
 
 Rule = Callable[[Any, Rig], None]
+SCOPES = get_args(Scope)
 
 
 def check_attack(attack: Any, *, rigs: Sequence[Rig] | None = None) -> None:
@@ -99,7 +100,7 @@ def _definition(attack: Any) -> None:
     check(frozen, "it is not a frozen dataclass", "let @casemate.attack make it one")
     info = kind.info
     check(re.fullmatch(r"[a-z0-9]+\.[a-z0-9_]+", info.id), f"its id is {info.id!r}", "write family.method in lower case")
-    check(info.scope in ("rows", "dialogue", "set"), f"its scope is {info.scope!r}", "give rows, dialogue or set")
+    check(info.scope in SCOPES, f"its scope is {info.scope!r}", f"give one of {', '.join(SCOPES)}")
     check(info.summary, "it has no docstring", "say in the first line what it does")
     check(info.spends, "it does not say what it spends", "give spends=, as a formula")
     text = (kind.__doc__ or "").partition("Args:")[2]

@@ -19,11 +19,18 @@ from numpy.typing import NDArray
 
 from ..core.adversary import Budget, Need
 from ..core.case import AnyCase, Copy, Evade, Holdout, Infer, Poison, Smuggle, Stall
-from ..core.constraint import Ball, Bytes, Column, Norm, Table
+from ..core.constraint import Ball, Norm
 from ..core.oracle import Known
+from ..core.sequences import Bytes
+from ..core.table import Column, Table
 from ..core.target import Recipe, Target, to_numpy
 
 ROWS = np.array([4, 17, 2, 9, 0, 23, 11])  # ids out of order and with gaps: nothing may take them for positions
+
+
+RADII: dict[str, dict[Norm, float]] = {
+    "linear": {"linf": 0.12, "l2": 0.5, "l1": 1.2, "l0": 3}, "network": {"linf": 0.1, "l2": 0.5, "l1": 2.0, "l0": 6},
+}  # fmt: skip
 
 
 class Tally:
@@ -92,7 +99,8 @@ def rigs_for(info: Any) -> list[Rig]:
     if info.case == "evade":
         found = []
         if "array" in info.modality:
-            found += [_array("linear", "linf"), _array("linear", "l2"), _array("network", "linf")]
+            found += [_array("linear", norm) for norm in info.norms]
+            found += [_array("network", info.norms[0])]
             if not info.needs & (Need.GRADIENT | Need.LOGIT | Need.PARENT):
                 found.append(Rig(name="stumps", make=_stumps, variants=frozenset({"scale", "radius"})))
         if "bytes" in info.modality:
@@ -131,8 +139,8 @@ def _torch(kind: str, norm: Norm, variant: Variant) -> Setup:
     other = wrap(Counted(nets[1], parent, **units).eval(), name="toy parent")
     x = variant.low + variant.scale * points(shape)
     y = to_numpy(model.respond(x).label)
-    radius = {("linear", "linf"): 0.12, ("linear", "l2"): 0.5, ("network", "linf"): 0.1}[(kind, norm)]
-    ball = Ball(norm, radius * variant.scale * variant.radius, variant.low, variant.low + variant.scale)
+    radius = variant.radius * RADII[kind][norm] * (1.0 if norm == "l0" else variant.scale)
+    ball = Ball(norm, radius, variant.low, variant.low + variant.scale)
     case = Evade(x.astype(np.float32) if variant.single else x, y, within=ball, row=ROWS.copy())
     tally.rows = 0
     known = Known(parent=other, data=(x.copy(), y.copy()))

@@ -27,7 +27,7 @@ _SEEN = {
     "score": Need.LABEL | Need.SCORE,
     "logits": Need.LABEL | Need.SCORE | Need.LOGIT,
 }
-_COPY = Need.ARTIFACT | Need.GRADIENT | Need.LABEL | Need.SCORE | Need.LOGIT
+_COPY = Need.ARTIFACT | Need.STRUCTURE | Need.GRADIENT | Need.LABEL | Need.SCORE | Need.LOGIT
 
 
 def adversary_for(system: System, principal: str, component: str, *, goal: str = "integrity") -> Adversary:
