@@ -107,7 +107,7 @@ def test_an_assumed_length_is_said() -> None:
     [
         ("control_sensor", Need.SENSOR | Need.SUBMIT),
         ("read_data", Need.DATA),
-        ("read_weights", Need.ARTIFACT | Need.GRADIENT | Need.LABEL | Need.SCORE | Need.LOGIT),
+        ("read_weights", Need.ARTIFACT | Need.STRUCTURE | Need.GRADIENT | Need.LABEL | Need.SCORE | Need.LOGIT),
         ("query, see_logits", Need.SUBMIT | Need.LABEL | Need.SCORE | Need.LOGIT),
         ("see_logits", Need.NONE),
         ("query", Need.SUBMIT),

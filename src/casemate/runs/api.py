@@ -93,7 +93,7 @@ def run(
     check_case(case)
     parts, claims = [], _Claims(case)
     done = 0
-    for one in shards(case, setting, shard):
+    for one in shards(case, setting, len(case) if chosen.info.scope == "set" else shard):
         part = run_evade(chosen, one, _share_of(setting, done, len(one), len(case)), progress)
         claims.add(part)
         parts.append(replace(part, claims=None))

@@ -19,7 +19,7 @@ from ..core.errors import BadInput, NotGranted
 from ..core.oracle import Oracle
 from ..core.random import RowRandom
 from ..core.target import take, to_numpy
-from .driver import Progress, Trace, drive_dialogue, drive_rows
+from .driver import Progress, Trace, drive_dialogue, drive_rows, drive_set, spending
 
 KINDS = ("queries", "local", "gradients", "backwards", "parent")
 
@@ -47,7 +47,28 @@ def drive(attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, progress: Pr
     """The driver for the attack's scope."""
     if attack.info.scope == "cascade":
         return drive_cascade(attack, oracle, case, rng, progress)
+    if attack.info.scope == "set":
+        return drive_whole(attack, oracle, case, rng, progress)
     return (drive_dialogue if attack.info.scope == "dialogue" else drive_rows)(attack, oracle, case, rng, progress)
+
+
+def drive_whole(attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, progress: Progress | None = None) -> Trace:
+    """Run an attack that makes one change for all rows together and yields `Inputs`; the last of them stand.
+
+    No row is ever taken out: what is good for all of them depends on all of them.
+    """
+    nothing = np.zeros(len(case), bool)
+    claim, stopped = drive_set(attack, oracle, case, rng, progress)
+    if claim is None:
+        return Trace(
+            x=case.x, believed=nothing, broke_at=np.full(len(case), np.nan), blocked=nothing | stopped.startswith("refused"),
+            improving=nothing, measured=nothing, stopped=stopped,
+        )  # fmt: skip
+    believed = np.asarray(to_numpy(claim.broken), bool)
+    return Trace(
+        x=claim.x, believed=believed, broke_at=np.where(believed, spending(oracle, case.row), np.nan),
+        blocked=~believed & stopped.startswith("refused"), improving=nothing, measured=~nothing, stopped=stopped,
+    )  # fmt: skip
 
 
 def drive_cascade(

@@ -238,9 +238,10 @@ def _cells(bench: Bench, attack: Any, adversary: Adversary, chosen: Profile, see
     assert bench.data is not None
     total = min(chosen.rows, count(bench.data.x))
     stateful = any(service.start is not None for service in bench.services) and Need.ARTIFACT not in adversary.may
+    whole = stateful or info.scope == "set"
     found = [
         _cell(bench, attack, adversary, chosen, seed, span, 1.0)
-        for span in spans(total, total if stateful else SHARD)
+        for span in spans(total, total if whole else SHARD)
     ]
     found = _shared(found, adversary.budget.queries, total)
     if info.id == "evasion.pgd" and isinstance(bench.within, Ball):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..core.adversary import Adversary, Budget
 from ..core.attack import Claim
-from ..core.case import Evade, Replica
+from ..core.case import Evade, Inputs, Replica
 from ..core.errors import BudgetSpent
 from ..core.evidence import plain
 from ..core.oracle import Endpoint, Meter, Oracle
@@ -112,6 +112,8 @@ class Tapped:
             self._said.append(Said(np.asarray(case.row), _copied(found.x), np.array([found.broken])))
         elif hasattr(found, "best") and len(found.row):
             self._said.append(Said(np.array(found.row), _copied(found.best), np.array(to_numpy(found.broken), bool)))
+        elif isinstance(found, Inputs):
+            self._said.append(Said(np.asarray(case.row), _copied(found.x), np.array(to_numpy(found.broken), bool)))
         elif self.info.scope == "set" and found is not None:
             self._said.append(Said(np.zeros(0, int), found, np.zeros(0, bool)))
 

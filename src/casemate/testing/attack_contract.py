@@ -61,7 +61,9 @@ def _rules(attack: Any) -> Iterator[Rule]:
     if attack.info.case != "evade":
         yield _claim
         return
-    yield from (constraint, stands, failure, batch, order, shift, rescale)
+    yield from (constraint, stands, failure, shift, rescale)
+    if attack.info.scope != "set":  # one change for all rows depends on all of them, by definition
+        yield from (batch, order)
     if attack.info.scope == "rows":
         yield record
 
