@@ -46,6 +46,7 @@ def stands(attack: Any, rig: Rig) -> None:
         before: set[int] = set()
         for said in done.said:
             lost = before & set(said.row[~said.broken].tolist())
+            lost = set() if attack.info.scope == "set" else lost  # a change for all may win some and lose others
             demand(not lost, "stands", attack.info.id, f"rows {sorted(lost)} were broken and are not any more", _BEST)
             before |= set(said.row[said.broken].tolist())
         seen = judge(done.case, done.claim, Endpoint(done.setup.target), Meter(done.case.row)).met  # type: ignore[arg-type]
