@@ -115,9 +115,9 @@ def test_edits_that_change_nothing_ask_nothing():
     target = cm.wrap(lambda rows: np.zeros(len(rows), int), classes=2)
     within = cm.Bytes(lambda a, b: True, lambda row, origin, rng: row)
     evidence = cm.run(Edits(), target, cm.Evade(FILES, np.zeros(20, int), within))
-    assert evidence.spent["queries"] == 0 and line(evidence, 3).ok is False
+    assert evidence.spent["queries"] == 0 and line(evidence, 39).ok is False
     assert evidence.verdict == "inconclusive" and "20 of 20 rows attacked without one call" in str(evidence)
-    assert line(evidence, 11) is None and line(evidence, 14) is None
+    assert not line(evidence, 11).applies and not line(evidence, 14).applies
     busy = cm.Bytes(lambda a, b: True, lambda row, origin, rng: row + bytes(rng.integers(0, 256, 4, dtype=np.uint8)))
     assert cm.run(Edits(), target, cm.Evade(FILES, np.zeros(20, int), busy)).verdict == "resisted"
 
@@ -162,7 +162,7 @@ def test_a_target_that_changes_under_a_copy_is_seen_too():
     x = np.random.default_rng(0).random((80, 2))
     attack = attack_of(ask, "set", case="copy")
     evidence = cm.run(attack, cm.wrap(drifting, classes=2), Copy(pool=x[:40], truth=Holdout(x=x[40:], y=step(x[40:]))))
-    assert line(evidence, 2).ok is False and line(evidence, 3).ok is True
+    assert line(evidence, 2).ok is False and line(evidence, 39).ok is True
 
 
 def test_a_success_that_was_seen_and_forgotten_is_told():

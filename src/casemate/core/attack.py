@@ -42,6 +42,7 @@ class AttackInfo:
     spends: str = ""
     modality: tuple[str, ...] = ("array",)  # array, table, bytes, text: what it can change
     norms: tuple[Norm, ...] = ("linf", "l2")  # of an attack that moves inside a Ball: the norms it knows
+    within: tuple[str, ...] = ("Ball",)  # of an attack on arrays: the constraints it knows, by class name
     baseline: bool = False  # noise, prior guess: what the others are compared with
     static_cost: Callable[[Any], int] | None = None  # model rows per attacked row, from the parameters alone
 
@@ -109,6 +110,7 @@ def attack(
     spends: str = "",
     modality: tuple[str, ...] = ("array",),
     norms: tuple[Norm, ...] = ("linf", "l2"),
+    within: tuple[str, ...] = ("Ball",),
     baseline: bool = False,
     case: str | None = None,
     static_cost: Callable[[Any], int] | None = None,
@@ -123,6 +125,7 @@ def attack(
         aka: Names in the literature, for search.
         spends: What a row costs, as a formula.
         norms: Of an attack that moves inside a `Ball`, the norms it knows; where another is asked it is not run.
+        within: Of an attack on arrays, the constraints it knows, by class name; an assessment gives it the first that fits.
         static_cost: Model rows per attacked row from the parameters alone, for plans.
     """
 
@@ -134,7 +137,7 @@ def attack(
         summary = (cls.__doc__ or "").strip().splitlines()[0] if cls.__doc__ else ""
         frozen.info = AttackInfo(
             id=id, needs=needs, scope=scope, case=case or _FAMILY_CASE[family], summary=summary, papers=papers,
-            aka=aka, spends=spends, modality=modality, norms=norms, baseline=baseline, static_cost=static_cost,
+            aka=aka, spends=spends, modality=modality, norms=norms, within=within, baseline=baseline, static_cost=static_cost,
         )  # fmt: skip
         attacks.add(id, frozen, aka)
         return frozen  # type: ignore[no-any-return]

@@ -380,6 +380,7 @@ class Binding:
     shape: Mapping[str, Any] = field(default_factory=dict)  # what requests and answers look like
     goal: Mapping[str, Any] = field(default_factory=dict)  # what counts as success
     within: Mapping[str, Any] = field(default_factory=dict)  # how far an input may be changed
+    also: Mapping[str, Any] = field(default_factory=dict)  # other ways it may be changed, by a name for each
     attacks: Mapping[str, Any] = field(default_factory=dict)  # options by name of the attack
 
 

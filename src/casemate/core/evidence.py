@@ -64,6 +64,7 @@ class Check:
     ok: bool | None
     detail: str = ""
     fatal: bool = True  # whether failing it, or not knowing, makes `resisted` into `inconclusive`
+    applies: bool = True  # False where there is nothing to check, and `detail` says why
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class Goal(Protocol):
         ...
 
 
-def _best_other(logits: Array, y: Array) -> tuple[Array, Array]:
+def best_other(logits: Array, y: Array) -> tuple[Array, Array]:
     """The score of class `y`, and the best of the others. Masked with minus infinity, never by multiplying."""
     if getattr(y, "ndim", 0) == 0:  # one class for all rows
         y = logits.argmax(-1) * 0 + int(y)
@@ -84,7 +84,7 @@ class Wrong:
 
     def loss(self, logits: Array, y: Array) -> Array:
         """The best other class's logit less that of the true one, ``(n,)``: climbed, and positive where an argmax is wrong."""
-        own, other = _best_other(logits, y)
+        own, other = best_other(logits, y)
         return other - own
 
 
@@ -98,7 +98,7 @@ class Becomes:
         return decision == self.target
 
     def loss(self, logits: Array, y: Array) -> Array:
-        own, other = _best_other(logits, self.target)
+        own, other = best_other(logits, self.target)
         return own - other
 
 
@@ -120,7 +120,7 @@ class Routed:
         return met & (decision != y)
 
     def loss(self, logits: Array, y: Array) -> Array:
-        own, other = _best_other(logits, y)
+        own, other = best_other(logits, y)
         return other - own
 
 
@@ -148,5 +148,5 @@ class Vanish:
         return decision == self.nothing
 
     def loss(self, logits: Array, y: Array) -> Array:
-        own, other = _best_other(logits, self.nothing)
+        own, other = best_other(logits, self.nothing)
         return own - other

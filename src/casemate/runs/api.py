@@ -107,9 +107,12 @@ def run(
 
 
 def _share_of(setting: Setting, start: int, size: int, rows: int) -> Setting:
-    """The setting of a shard, with its part of the campaign's queries."""
-    queries = setting.adversary.budget.queries
-    return setting if queries is None else replace(setting, share=share(queries, (start, start + size), rows))
+    """The setting of a shard, with its part of the campaign's queries and of its time."""
+    budget = setting.adversary.budget
+    if budget.seconds is not None:
+        own = replace(budget, seconds=budget.seconds * size / rows)
+        setting = replace(setting, adversary=replace(setting.adversary, budget=own))
+    return setting if budget.queries is None else replace(setting, share=share(budget.queries, (start, start + size), rows))
 
 
 class _Claims:

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..core.adversary import Adversary, Need
 from ..core.case import Evade, Holdout
-from ..core.constraint import Ball, Constraint
+from ..core.constraint import Constraint
 from ..core.control import Service, controls
 from ..core.entities import Binding, RateLimit
 from ..core.errors import BadInput, CasemateError, RunError, UsageError
@@ -61,6 +61,12 @@ class Bench:
     options: dict[str, Any]
     code: str
     applied: tuple[str, ...] = ()
+    also: tuple[Constraint, ...] = ()  # further constraints, for attacks that know other ways to change an input
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """All that an input may be changed within, the main one first."""
+        return (() if self.within is None else (self.within,)) + self.also
 
     @property
     def modality(self) -> str:
@@ -104,6 +110,7 @@ def open_bench(system: System, component: str) -> Bench:
     target = _target(binding, load)
     data = None if binding.data is None else _holdout(load("data", binding.data), component)
     within = _within(dict(binding.within), load)
+    also = tuple(_within(dict(spec), load, f"also.{name}") for name, spec in binding.also.items())
     _usable(data, within, component)
     parent = load("parent", binding.parent)
     artifact = component_artifact(system, component, binding, load)
@@ -115,7 +122,7 @@ def open_bench(system: System, component: str) -> Bench:
         parent=None if parent is None else wrap(parent), artifact=artifact,
         pinned=_pinned(system, component, described),
         within=within, goal=_goal(dict(binding.goal)), services=services,
-        options=dict(binding.attacks), code=hash_code(folder),
+        options=dict(binding.attacks), code=hash_code(folder), also=tuple(one for one in also if one is not None),
     )  # fmt: skip
 
 
@@ -275,19 +282,28 @@ def _pinned(system: System, component: str, described: Any) -> str | None:
     return str(described.digest).removeprefix("sha256:")
 
 
-def _within(spec: dict[str, Any], load: _Loader) -> Constraint | None:
+_WITHIN = {
+    "ball": ("constraint", "Ball"), "patch": ("patch", "Patch"), "spatial": ("spatial", "Spatial"), "text": ("sequences", "Text"),
+}  # fmt: skip
+
+
+def _within(spec: dict[str, Any], load: _Loader, key: str = "within") -> Constraint | None:
     if not spec:
         return None
     kind = spec.pop("kind", "ball")
     if "factory" in spec:
-        made: Constraint = load("within.factory", spec["factory"])
+        made: Constraint = load(f"{key}.factory", spec["factory"])
         return made
-    if kind != "ball":
-        raise UsageError(f"target.within.kind={kind!r}: give `factory: module:function` for it, or kind: ball")
+    if kind not in _WITHIN:
+        raise UsageError(f"target.{key}.kind={kind!r}: give `factory: module:function` for it, or one of {', '.join(_WITHIN)}")
+    module, name = _WITHIN[kind]
+    known = getattr(importlib.import_module(f"casemate.core.{module}"), name)
     try:
-        return Ball(**spec)
+        found: Constraint = known(**{k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()})
     except TypeError as error:
-        raise UsageError(f"target.within={spec!r}: a ball has norm, radius, low, high ({error})") from error
+        fields = ", ".join(known.__dataclass_fields__)
+        raise UsageError(f"target.{key}={spec!r}: a {kind} has {fields} ({error})") from error
+    return found
 
 
 def _goal(spec: dict[str, Any]) -> Goal:

@@ -19,7 +19,7 @@ from ..core.errors import BadInput, NotGranted
 from ..core.oracle import Oracle
 from ..core.random import RowRandom
 from ..core.target import take, to_numpy
-from .driver import Progress, Trace, drive_dialogue, drive_rows, drive_set, spending
+from .driver import LATE, Progress, Trace, drive_dialogue, drive_rows, drive_set, over, spending
 
 KINDS = ("queries", "local", "gradients", "backwards", "parent")
 
@@ -43,22 +43,27 @@ class Stage:
     stopped: str = ""
 
 
-def drive(attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, progress: Progress | None = None) -> Trace:
-    """The driver for the attack's scope."""
-    if attack.info.scope == "cascade":
-        return drive_cascade(attack, oracle, case, rng, progress)
-    if attack.info.scope == "set":
-        return drive_whole(attack, oracle, case, rng, progress)
-    return (drive_dialogue if attack.info.scope == "dialogue" else drive_rows)(attack, oracle, case, rng, progress)
+def drive(
+    attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, progress: Progress | None = None, until: float | None = None,
+) -> Trace:  # fmt: skip
+    """The driver for the attack's scope.
+
+    Args:
+        until: `time.monotonic` after which the attack is ended where it stands.
+    """
+    drivers = {"cascade": drive_cascade, "set": drive_whole, "dialogue": drive_dialogue, "rows": drive_rows}
+    return drivers[attack.info.scope](attack, oracle, case, rng, progress, until)
 
 
-def drive_whole(attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, progress: Progress | None = None) -> Trace:
+def drive_whole(
+    attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, progress: Progress | None = None, until: float | None = None,
+) -> Trace:  # fmt: skip
     """Run an attack that makes one change for all rows together and yields `Inputs`; the last of them stand.
 
     No row is ever taken out: what is good for all of them depends on all of them.
     """
     nothing = np.zeros(len(case), bool)
-    claim, stopped = drive_set(attack, oracle, case, rng, progress)
+    claim, stopped = drive_set(attack, oracle, case, rng, progress, until)
     if claim is None:
         return Trace(
             x=case.x, believed=nothing, broke_at=np.full(len(case), np.nan), blocked=nothing | stopped.startswith("refused"),
@@ -79,20 +84,19 @@ def drive_cascade(
     Args:
         attack: Has ``stages(oracle, case) -> Sequence[attack]``, and ``share`` (bool) where a stage may begin at the points
             the one before it arrived at.
-        until: `time.monotonic` after which no further stage begins; what was left out is in the stages' ``stopped``.
+        until: `time.monotonic` after which nothing goes on; what was left out is in the stages' ``stopped``.
     """
     stages = tuple(attack.stages(oracle, case))
     book, refused = _Book(case), None
     for place, stage in enumerate(stages):
         rows = book.open()
-        late = until is not None and time.monotonic() > until
-        if late or not len(rows):
-            book.skip(stage, "the time was up" if late else "no row was left standing")
+        if not len(rows) or over(until):
+            book.skip(stage, "no row was left standing" if not len(rows) else f"{LATE}: {len(rows)} rows not tried")
             continue
         inner = replace(case.only(rows), start=book.start(rows) if getattr(attack, "share", False) else case.only(rows).start)
         before, began = _charged(oracle, inner.row), time.perf_counter()
         try:
-            found = drive(stage, oracle, inner, rng.fork(place), _part(progress, place, len(stages)))
+            found = drive(stage, oracle, inner, rng.fork(place), _part(progress, place, len(stages)), until)
         except (BadInput, NotGranted) as refusal:  # it does not fit this case; the others may
             book.skip(stage, f"does not apply: {refusal}")
             refused = refused or refusal

@@ -57,7 +57,7 @@ def setting_of(bench: Bench, cell: Cell) -> Setting:
     return Setting(
         target=bench.target,  # type: ignore[arg-type]
         adversary=cell.adversary, services=bench.services, known=bench.known, seed=cell.seed,
-        check_health=cell.scale == 1.0, share=cell.share,
+        check_health=cell.seek == "any", share=cell.share,
     )  # fmt: skip
 
 
@@ -70,10 +70,11 @@ def case_of(bench: Bench, cell: Cell) -> AnyCase:
         raise RunError(f"{cell.label}: no data is bound")
     if cell.case == "evade":
         index = np.arange(*cell.rows)
-        within: Any = bench.within
+        within: Any = bench.constraints[cell.place]
         if cell.scale != 1.0 and isinstance(within, Ball):
             within = replace(within, radius=within.radius * cell.scale)
-        return Evade(take(data.x, index), np.asarray(to_numpy(data.y))[index], within=within, goal=bench.goal, row=index)
+        y, seek = np.asarray(to_numpy(data.y))[index], cell.seek
+        return Evade(take(data.x, index), y, within=within, goal=bench.goal, seek=seek, row=index)  # type: ignore[arg-type]
     if cell.case == "stall":
         return Stall(x=take(data.x, rows_of(data, 64)), rows=int(cell.params["flood"]))
     if cell.case == "copy":

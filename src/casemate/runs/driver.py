@@ -5,6 +5,7 @@ Three drivers, one for each scope. Each returns a `Trace`: the final claim and w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,13 @@ from ..core.target import count, take, to_numpy
 TENTHS = 10  # yields (or queries of a dialogue) it takes to have a last tenth
 STILL = 0.05  # gain in the last tenth that says the attack was not done
 PACK = 4096  # most rows of one packed model call: enough to fill it, small enough for memory
+LATE = "budget: the time was up"
 Progress = Callable[[float], None]
+
+
+def over(until: float | None) -> bool:
+    """Whether a deadline, in `time.monotonic`, has passed."""
+    return until is not None and time.monotonic() > until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +60,9 @@ class Trace:
     stages: tuple[Any, ...] = ()
 
 
-def drive_rows(attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, progress: Progress | None = None) -> Trace:
+def drive_rows(
+    attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, progress: Progress | None = None, until: float | None = None,
+) -> Trace:  # fmt: skip
     """Run an attack that works on many rows; rows that are done never cost another call."""
     book = _Book(oracle, case)
     talk: Generator[Any, Any, Any] = attack(oracle, case, rng=rng)
@@ -65,7 +74,8 @@ def drive_rows(attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, progres
             alive = book.note(at)
             if progress:
                 progress(1 - alive.sum() / max(1, len(case)))
-            if not alive.any():
+            if not alive.any() or over(until):
+                stopped = LATE if alive.any() else ""
                 talk.close()
                 break
             if not alive.all():
@@ -157,7 +167,9 @@ def spending(oracle: Oracle, rows: Any) -> NDArray[np.float64]:
     return np.asarray(np.where(own > 0, own, oracle.spent("queries", rows)), np.float64)
 
 
-def drive_dialogue(attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, progress: Progress | None = None) -> Trace:
+def drive_dialogue(
+    attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, progress: Progress | None = None, until: float | None = None,
+) -> Trace:  # fmt: skip
     """Run one generator for each row, and answer the questions of all rows in full model calls.
 
     Questions are packed in the order (round, row), so that which rows travel together never depends on timing.
@@ -167,6 +179,10 @@ def drive_dialogue(attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, pro
         talk.step(None)
     order = sorted(talks, key=lambda talk: talk.row)
     while asking := [talk for talk in order if talk.ask is not None]:
+        if over(until):
+            for talk in asking:
+                talk.give_up(LATE)
+            break
         pack: list[_Talk] = []
         size = 0
         for talk in asking:
@@ -242,9 +258,9 @@ class _Talk:
         early = [note for asked, note in self._notes[:-1] if asked <= 0.9 * self._asked] or [self._notes[0][1]]
         return self._notes[-1][1] < (1 - STILL) * early[-1]
 
-    def give_up(self) -> None:
+    def give_up(self, why: str = "budget: asks for more than is left") -> None:
         self.ask = None
-        self.stopped = self.stopped or "budget: asks for more than is left"
+        self.stopped = self.stopped or why
         self._talk.close()
 
     def _take(self, claim: Claim) -> bool:
@@ -316,7 +332,9 @@ def _trace(talks: list[_Talk]) -> Trace:
     )
 
 
-def drive_set(attack: Any, oracle: Oracle, case: Any, rng: RowRandom, progress: Progress | None = None) -> tuple[Any, str]:
+def drive_set(
+    attack: Any, oracle: Oracle, case: Any, rng: RowRandom, progress: Progress | None = None, until: float | None = None,
+) -> tuple[Any, str]:  # fmt: skip
     """Run an attack that sees the whole set. The last claim stands when the budget ends it."""
     claim, stopped = None, ""
     try:
@@ -324,6 +342,9 @@ def drive_set(attack: Any, oracle: Oracle, case: Any, rng: RowRandom, progress: 
             claim = found
             if progress:
                 progress(1 - 1 / (i + 2))
+            if over(until):
+                stopped = LATE
+                break
     except BudgetSpent as spent:
         stopped = f"budget: {spent}"
     except RefusedError as refused:

@@ -64,16 +64,18 @@ def run_evade(attack: Any, case: Evade, setting: Setting, progress: Progress | N
     witness = health.Witness(inner, setting.target, meter) if setting.check_health and len(inner) else None
     oracle = Oracle(endpoint, setting.hands, meter, setting.known, watch=witness)
     rng = RowRandom(setting.seed).fork(_stream(attack.info.id))
-    trace = drive(attack, oracle, inner, rng, progress) if len(inner) else None
+    until = None if budget.seconds is None else time.monotonic() + budget.seconds
+    trace = drive(attack, oracle, inner, rng, progress, until) if len(inner) else None
     facts: dict[str, Any] = {"stopped": "" if trace is None else trace.stopped, "copy": oracle.on_copy}
     facts |= {"days": endpoint.now / DAY, "accounts": len(endpoint.used)}  # by now: what follows is not the attacker's
     if trace is not None and trace.stages:
         facts["stages"] = [plain(stage) for stage in trace.stages]
     judged = judge(inner, trace.x, endpoint, meter) if trace is not None else None
     rows = _columns(case, right, first_label, trace, judged, oracle)
-    facts["budget_kept"] = _kept(meter, setting.hands, case.row)
+    facts |= {"budget_kept": _kept(meter, setting.hands, case.row), "kind": type(case.within).__name__}
+    facts |= {"classes": setting.target.classes, "stated": _stated(setting)}
     if witness is not None and trace is not None and judged is not None:
-        facts |= health.measure(attack, inner, trace, judged, setting, endpoint, meter, witness)
+        facts |= health.measure(attack, inner, trace, judged, setting, endpoint, meter, witness, rng)
     facts["state_kept"] = setting.target.state() == before
     return Part(
         rows=rows, spent=dict(meter.total), facts=facts, seconds=time.perf_counter() - began,
@@ -84,6 +86,12 @@ def run_evade(attack: Any, case: Evade, setting: Setting, progress: Progress | N
 def _stream(id: str) -> int:
     """A stream of randomness of the attack's own, so that two attacks with one seed do not share their noise."""
     return int.from_bytes(hashlib.sha256(id.encode()).digest()[:8], "big")
+
+
+def _stated(setting: Setting) -> dict[str, bool]:
+    """Health check 1: what a threat model has to say, and whether this one does."""
+    who = setting.adversary
+    return {"who": bool(who.name), "goal": bool(who.goal), "access": bool(who.may), "budget": str(who.budget) != "unlimited"}
 
 
 def _kept(meter: Meter, adversary: Adversary, rows: Any) -> bool:

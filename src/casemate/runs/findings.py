@@ -21,11 +21,13 @@ from ..threats.taxonomy import cited
 from .api import evade_evidence
 from .bench import Bench
 from .cells import attack_of, case_of, error_of, setting_of
+from .health.lines import AHEAD, line
 from .part import Part, merge_rows
 from .plan import BASELINE, Cell, Plan
 from .risks import asking, gap, priced_cost, risk_of
 
 Cut = tuple[str, str, str]
+CURVE_POINTS = 16
 
 
 def evidence_of(
@@ -40,7 +42,7 @@ def evidence_of(
     cut: list[Cut] = []
     samples: dict[str, dict[str, Any]] = {}
     for group, cells in groups.items():
-        if cells[0].attack == BASELINE or cells[0].scale != 1.0:
+        if cells[0].attack == BASELINE or cells[0].seek == "nearest":
             continue
         have = [parts[c.label] for c in cells if c.label in parts]
         if len(have) < len(cells):
@@ -103,44 +105,63 @@ def _failed(bench: Bench, cell: Cell, error: str) -> Evidence:
 def _security_curve(
     evidence: Evidence, group: str, groups: dict[str, list[Cell]], parts: dict[str, Part], bench: Bench
 ) -> Evidence:
-    """Add the share broken at other radii, where cells for it were run."""
-    radius = getattr(bench.within, "radius", None)
-    points = []
-    for other, cells in groups.items():
-        if other.startswith(f"{group}/x") and all(c.label in parts for c in cells):
-            rows = merge_rows([parts[c.label] for c in cells])
-            if rows:
-                points.append((cells[0].scale, int(rows["broken"].sum()), int(rows["right"].sum())))
-    if not points or radius is None:
+    """Add the share broken at every radius up to twice the stated one, from the smallest change found for each row.
+
+    One run gives all points, so the curve cannot fall. A row that this attack broke at the stated radius counts from
+    there on, even where the search for the smallest change missed it.
+    """
+    cells = groups.get(f"{group}/curve", [])
+    have = [parts[c.label] for c in cells if c.label in parts and "error" not in parts[c.label].facts]
+    if not have or len(have) < len(cells):
         return evidence
-    points.append((1.0, round(evidence.rate * evidence.n), evidence.n))
-    curve = []
-    for scale, hits, n in sorted(points):
-        if n:
-            interval = clopper_pearson(hits, n)
-            curve.append((radius * scale, hits / n, interval.low, interval.high))
-    return replace(evidence, curves={**evidence.curves, "radius": curve})
+    rows = merge_rows(have)
+    radius = bench.constraints[cells[0].place].radius  # type: ignore[attr-defined]
+    fell = np.isin(rows["row"], _broken(evidence.rows))
+    distance = np.where(fell, np.minimum(rows["distance"], radius), rows["distance"])[rows["right"]]
+    if not len(distance):
+        return evidence
+    points = []
+    for share in np.arange(1, CURVE_POINTS + 1) / CURVE_POINTS:
+        at = float(radius * cells[0].scale * share)
+        hits = int((distance <= at * (1 + 1e-9)).sum())
+        interval = clopper_pearson(hits, len(distance))
+        points.append((at, hits / len(distance), interval.low, interval.high))
+    found = distance[np.isfinite(distance)]
+    quantiles = {f"{q:g}": float(np.quantile(found, q)) for q in (0.1, 0.25, 0.5, 0.75, 0.9)} if len(found) else {}
+    nearer = sorted(map(int, rows["row"][rows["right"]][(rows["distance"][rows["right"]] <= radius) & ~fell[rows["right"]]]))
+    said = f"rows {nearer[:8]} have a smaller change that {evidence.attack} did not find" if nearer else "every point of one run"
+    evidence = _checked(evidence, (line(15, not nearer, said),))
+    extra = evidence.extra | {"distances": {"attack": cells[0].attack, "n": len(distance), "found": len(found), **quantiles}}
+    return replace(evidence, curves={**evidence.curves, "radius": points}, extra=extra)
 
 
 def _across(found: dict[str, Evidence], base: dict[str, Any] | None) -> dict[str, Evidence]:
-    """Checks 16 and 17: an attack that knows more must not do worse, row by row, than one that knows less."""
-    white = {g: e for g, e in found.items() if e.case == "evade" and "gradient" in attacks.get(e.attack).info.needs.names}
+    """Checks 16 to 18: an attack that knows more must not do worse, row by row, than one that knows less, or than chance."""
+    white = {g: e for g, e in found.items() if e.case == "evade" and _looked_inside(e)}
     if not white:
         return found
     strong = np.unique(np.concatenate([_broken(e.rows) for e in white.values()]))
-    weak: dict[str, Any] = {} if base is None else {"random change": _broken(base)}
     black = {e.attack: e for g, e in found.items() if e.case == "evade" and g not in white and e.verdict != Verdict.ERROR}
-    weak |= {name: _broken(e.rows) for name, e in black.items()}
-    missed = {name: sorted(set(map(int, rows)) - set(map(int, strong))) for name, rows in weak.items()}
-    missed = {name: rows for name, rows in missed.items() if rows}
-    detail = "; ".join(f"rows {rows[:8]} fall to {name} only" for name, rows in missed.items())
+    missed = {name: _missing(_broken(e.rows), strong) for name, e in black.items()}
+    detail = "; ".join(f"rows {rows[:8]} fall to {name} only" for name, rows in missed.items() if rows)
+    lucky = [] if base is None else _missing(_broken(base), strong)
     rate = max(e.rate for e in white.values())
-    ahead = [f"{e.attack} {e.rate:.2f} against {rate:.2f}" for e in black.values() if e.rate > rate + 0.002]
+    ahead = [f"{e.attack} {e.rate:.2f} against {rate:.2f}" for e in black.values() if e.rate > rate + AHEAD]
     extra = (
-        Check(16, "no row falls to a weaker attack only", not missed, detail or "none"),
-        Check(17, "black box does not beat white box", not ahead, "; ".join(ahead) or "it does not"),
+        line(16, not detail, detail or f"compared with {', '.join(black) or 'no other'}"),
+        line(17, not ahead, "; ".join(ahead) or "it does not"),
+        line(18, not lucky, f"rows {lucky[:8]} fall to a random change only" if lucky else "none"),
     )
     return {g: _checked(e, extra) if g in white else e for g, e in found.items()}
+
+
+def _looked_inside(evidence: Evidence) -> bool:
+    return "gradient" in attacks.get(evidence.attack).info.needs.names or bool(evidence.spent.get("gradients"))
+
+
+def _missing(rows: Any, strong: Any) -> list[int]:
+    """Rows that fall here and to none of the strong."""
+    return sorted(set(map(int, rows)) - set(map(int, strong)))
 
 
 def _broken(rows: dict[str, Any]) -> Any:
@@ -151,7 +172,9 @@ def _checked(evidence: Evidence, extra: Sequence[Check]) -> Evidence:
     """The evidence with more checks, and its verdict looked at again."""
     sick = tuple(f"check {c.number}, {c.name}: {c.detail}" for c in extra if c.fatal and c.ok is False)
     verdict = Verdict.INCONCLUSIVE if sick and evidence.verdict is Verdict.RESISTED else evidence.verdict
-    health = tuple(sorted((*evidence.health, *extra), key=lambda c: c.number))
+    new = {check.number for check in extra}
+    kept = (check for check in evidence.health if check.number not in new)
+    health = tuple(sorted((*kept, *extra), key=lambda c: c.number))
     return replace(evidence, health=health, verdict=verdict, reasons=(*evidence.reasons, *sick))
 
 

@@ -27,7 +27,9 @@ from .versions import versions
 
 SHARD = 50  # rows of a stateless shard: two workers share a hundred rows evenly
 BASELINE = "baseline"
-SCALES = (0.25, 0.5, 1.5, 2.0)  # of the radius, for the security curve
+PROBES = 2 * FEW + 4 * (33 + 26)  # rows of the health checks that look at slopes
+AGAIN = 65 + FEW  # rows of those that look at claims and answers again
+CURVE = ("evasion.fmn", 2.0)  # the attack behind a security curve, and how far the curve goes, in radii
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,7 @@ class Profile:
         members: Candidates of each kind for membership.
         flood: Rows a flood sends.
         asks: Most queries of an extraction.
-        curve_rows: Rows of each further point of the security curve.
+        curve_rows: Rows of the security curve.
     """
 
     name: str
@@ -86,6 +88,8 @@ class Cell:
     group: str  # cells of one group make one Evidence
     checks: int = 0  # rows that the judge and the health checks send, at most: nobody's queries, but they are sent
     share: int | None = None  # this cell's part of a campaign's queries
+    seek: str = "any"  # "nearest" for the security curve
+    place: int = 0  # which of the bench's constraints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,10 +226,11 @@ def _why_not(info: Any, bench: Bench, adversary: Adversary) -> str | None:
         return "no data is bound to the description"
     if info.modality and bench.modality not in info.modality:
         return ""
-    if info.case == "evade" and bench.within is None:
+    if info.case == "evade" and not bench.constraints:
         return "no constraint is bound: say in target.within what a change may be"
-    if info.case == "evade" and isinstance(bench.within, Ball) and bench.within.norm not in info.norms:
-        return f"moves in {', '.join(info.norms)}; the constraint is {bench.within.norm}"
+    if info.case == "evade" and _place(info, bench) is None:
+        stated = ", ".join(_kind(one) for one in bench.constraints)
+        return f"changes inputs within {_wanted(info)}; stated is {stated}. State another under target.also"
     if info.case in ("poison", "infer") and bench.recipe is None:
         return "no recipe"
     return None
@@ -244,10 +249,41 @@ def _cells(bench: Bench, attack: Any, adversary: Adversary, chosen: Profile, see
         for span in spans(total, total if whole else SHARD)
     ]
     found = _shared(found, adversary.budget.queries, total)
-    if info.id == "evasion.pgd" and isinstance(bench.within, Ball):
-        few = min(chosen.curve_rows, total)
-        found += [_cell(bench, attack, adversary, chosen, seed, (0, few), scale) for scale in SCALES]
+    if info.id == "evasion.pgd":
+        found += _curve(bench, attack, adversary, chosen, seed)
     return [_keyed(bench, cell, identity) for cell in found]
+
+
+def _curve(bench: Bench, attack: Any, adversary: Adversary, chosen: Profile, seed: int) -> list[Cell]:
+    """The cell of the security curve: the smallest changes, out to twice the radius, on some of the rows."""
+    id, scale = CURVE
+    assert bench.data is not None
+    if id not in attacks or _place(attacks.get(id).info, bench) is None:
+        return []
+    few = min(chosen.curve_rows, count(bench.data.x))
+    params = {k: v for k, v in chosen.params.get(id, {}).items() if k in attacks.get(id).__dataclass_fields__}
+    cell = _cell(bench, attacks.get(id)(**params), adversary, chosen, seed, (0, few), scale)
+    group = f"{bench.component}/{attack.info.id}/{adversary.name}/curve"
+    return [replace(cell, seek="nearest", group=group, label=f"{group}/0-{few}")]
+
+
+def _place(info: Any, bench: Bench) -> int | None:
+    """Which of the stated constraints an attack can work within: the first."""
+    for place, within in enumerate(bench.constraints):
+        if "array" not in info.modality or bench.modality != "array" or "*" in info.within:
+            return place  # of other modalities the constraint proposes the changes itself
+        if type(within).__name__ in info.within and (not isinstance(within, Ball) or within.norm in info.norms):
+            return place
+    return None
+
+
+def _kind(within: Any) -> str:
+    return f"a {type(within).__name__}" + (f" of {within.norm}" if isinstance(within, Ball) else "")
+
+
+def _wanted(info: Any) -> str:
+    norms = f" of {', '.join(info.norms)}" if "Ball" in info.within else ""
+    return f"a {' or '.join(info.within)}{norms}"
 
 
 def _shared(cells: list[Cell], queries: int | None, rows: int) -> list[Cell]:
@@ -298,7 +334,7 @@ def _cell(
         key=None, label=f"{group}/{span[0]}-{span[1]}", component=bench.component, attack=info.id,
         params=params | wide, adversary=adversary, case=info.case, rows=span, scale=scale, seed=seed,
         calls=each * size + checks, queries=0 if Need.ARTIFACT in adversary.may else asked,
-        threats=(), group=group, checks=checks,
+        threats=(), group=group, checks=checks, place=_place(info, bench) or 0 if info.case == "evade" else 0,
     )  # fmt: skip
 
 
@@ -311,9 +347,10 @@ def _checks(bench: Bench, attack: Any, each: float, size: int, scale: float) -> 
     judged = 2 * size * _votes(bench)
     if scale != 1.0:
         return judged
-    slopes = 2 * FEW if Need.GRADIENT in attack.info.needs else 0
+    inside = Need.GRADIENT in attack.info.needs or attack.info.scope == "cascade"
+    slopes = PROBES + 3 * FEW * (int(each) + 1) if inside else 0
     free = FEW * (int(max(each, UNBOUNDED_QUERIES)) + 1) if isinstance(bench.within, Ball) else 0
-    return judged + 20 + FEW + slopes + free
+    return judged + 20 + FEW + slopes + free + AGAIN + 2 * (int(each) + 1)
 
 
 def _calls(attack: Any, adversary: Adversary) -> float:
@@ -348,10 +385,12 @@ def _keyed(bench: Bench, cell: Cell, identity: str | None) -> Cell:
     if identity is None:
         return cell
     names = sorted(cell.adversary.may.names)
-    within = getattr(bench.within, "norm", None) and repr(bench.within)
+    stated = bench.constraints[cell.place] if bench.constraints else None
+    within = repr(stated) if isinstance(stated, Ball) or (stated is not None and " at 0x" not in repr(stated)) else None
+    facts = supply_facts(bench, cell.adversary) if cell.case == "smuggle" else {}
     return replace(cell, key=hash_of(
         identity, cell.attack, cell.params, names, str(cell.adversary.budget), cell.share, cell.case, cell.rows, cell.scale,
-        cell.seed, within, supply_facts(bench, cell.adversary) if cell.case == "smuggle" else {}, _source(cell.attack),
+        cell.seed, cell.seek, cell.place, within, facts, _source(cell.attack),
         versions(),
     ))  # fmt: skip
 

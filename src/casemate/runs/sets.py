@@ -73,7 +73,8 @@ def set_part(
     before = None if target is None else target.state()
     start = _answers(case, watched, meter)
     tape = _Tape(attack, meter)
-    claim, stopped = drive_set(tape, oracle, case, RowRandom(seed).fork(zlib.crc32(attack.info.id.encode())), progress)
+    until = None if adversary.budget.seconds is None else time.monotonic() + adversary.budget.seconds
+    claim, stopped = drive_set(tape, oracle, case, RowRandom(seed).fork(zlib.crc32(attack.info.id.encode())), progress, until)
     opinion = _judge(attack, case, claim, tape, endpoint, meter, seed, watched)
     facts = {
         "opinion": opinion.to_facts(), "stopped": stopped, "copy": oracle.on_copy, "kind": case.kind,
@@ -239,7 +240,7 @@ def _health(opinion: Opinion, facts: dict[str, Any]) -> tuple[Check, ...]:
         *opinion.checks,
     ]
     if facts.get("kind") in ("infer", "copy"):  # the others are read off a file, a training or the ledger itself
-        found.append(Check(3, "the attack asked", facts["calls"] > 0, f"{facts['calls']} calls"))
+        found.append(Check(39, "the attack asked", facts["calls"] > 0, f"{facts['calls']} calls"))
     if opinion.interval is not None:
         found.append(width_check(opinion.interval))
     return tuple(sorted(found, key=lambda check: check.number))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -17,6 +18,7 @@ import numpy as np
 
 from ..core.adversary import Need
 from ..core.errors import BadInput, CasemateError, NotGranted, TargetFailed
+from ..core.goal import best_other
 from ..core.target import REJECT, Jacobian, Response, Slope, count, to_numpy
 from .answers import brief
 
@@ -108,6 +110,12 @@ class Threshold:
         label[best < self.at] = REJECT
         return dataclasses.replace(response, label=label)
 
+    def doubt(self, logits: Array, y: Array) -> Array:
+        """How far, in nats, the best class but `y` is from being sure enough, ``(n,)``; zero where it is."""
+        log = logits - logits.logsumexp(1, keepdim=True)
+        _, other = best_other(log, y)
+        return (math.log(max(self.at, 1e-30)) - other).clip(0, None)
+
 
 @dataclass(frozen=True, slots=True)
 class Cut:
@@ -174,8 +182,13 @@ class Pipeline:
         if differentiate is None or Need.GRADIENT not in self.offers:
             raise NotGranted(f"white box granted, but the adapter of {self.name} has no gradient")
 
-        slope: Slope = differentiate(self._before(rows, draw), x, y, loss)
+        slope: Slope = differentiate(self._before(rows, draw), x, y, self._adaptive(loss))
         return dataclasses.replace(slope, response=self.decision(slope.response))
+
+    def _adaptive(self, loss: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
+        """The loss less what the decision takes for a doubtful answer: who knows of a reject climbs past it."""
+        doubt = getattr(self.decision, "doubt", None)
+        return loss if doubt is None else lambda logits, y: loss(logits, y) - doubt(logits, y)
 
     def jacobian(self, x: Array, classes: Array, *, rows: Array | None = None, draw: int = 0) -> Jacobian:
         """Slopes of the logits of `classes` ``(n, k)`` in the input, through every stage."""
@@ -193,6 +206,15 @@ class Pipeline:
         if self.stages:
             raise NotGranted(f"{self.name}: its structure speaks of what its {len(self.stages)} stages make of the input")
         return reveal()
+
+    @property
+    def plain(self) -> bool:
+        """Whether it can pass a slope on inside another target, and decides by nothing but its logits."""
+        return hasattr(self.model, "raw") and isinstance(self.decision, Argmax)
+
+    def raw(self, x: Array) -> Array:
+        """The logits of a differentiable model, through every stage; the graph is kept."""
+        return self.model.raw(self._before(None, 0)(x))  # type: ignore[attr-defined]
 
     def _before(self, rows: Array | None, draw: int) -> Callable[[Array], Array]:
         """All stages, with the backward pass that each declares."""

@@ -12,7 +12,8 @@ from ..core.target import Target, adapters
 
 
 def wrap(model: Any, /, **options: Any) -> Target:
-    """Make a `Target` of a torch module, a scikit-learn estimator, an ONNX path, a URL, a callable, or a Target.
+    """Make a `Target` of a torch module, a scikit-learn estimator, an ONNX path, a URL, a callable, an `Ensemble`, a
+    `Cascade`, a `Screened` model, or a Target.
 
     Args:
         model: What decides. Its kind is told by type; nothing is loaded but an ONNX file.
@@ -43,6 +44,10 @@ def _adapt(model: Any, options: dict[str, Any]) -> Any:
     for id in adapters:
         if (found := adapters.get(id)).matches(model):
             return found.adapt(model, **options)
+    if all(hasattr(model, part) for part in ("forward", "fingerprint", "state", "offers")):  # a model for `Pipeline` already
+        if options:
+            raise BadInput(f"{model.name} is made already: {', '.join(options)} cannot be set on it")
+        return model
     kinds = {base.__module__.split(".")[0] + "." + base.__name__ for base in type(model).__mro__}
     if "torch.Module" in kinds:
         need("torch", "torch", "a torch target")

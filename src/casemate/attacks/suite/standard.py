@@ -1,0 +1,106 @@
+"""Everything that applies, cheapest first: one answer for one adversary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ...core.adversary import Need
+from ...core.attack import attack, attacks
+from ...core.case import Evade
+from ...core.constraint import Ball
+from ...core.errors import BadInput
+from ...core.oracle import Oracle
+from ...core.target import to_numpy
+
+# What an adversary would try, in this order, by what the constraint is and by what it must hold. Each line: the attack,
+# its parameters, and what has to be granted beyond what the attack itself needs.
+_BALL: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("evasion.noise", {"draws": 10}),
+    ("evasion.leaf_tuple", {}),
+    ("evasion.fgsm", {}),
+    ("evasion.pgd", {"steps": 10, "stride": 0.25}),
+    ("evasion.apgd_ce", {}),
+    ("evasion.apgd_t", {"targets": 3}),
+    ("evasion.sigma_zero", {"steps": 300}),
+    ("evasion.fab_t", {"steps": 50, "targets": 3}),
+    ("evasion.tree_milp", {}),
+    ("evasion.transfer", {}),
+    ("evasion.square", {"steps": 5000}),
+    ("evasion.rays", {}),
+    ("evasion.surfree", {}),
+    ("evasion.hopskipjump", {}),
+)
+_OTHER: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("evasion.spatial", {}),
+    ("evasion.patch", {}),
+    ("evasion.constrained_pgd", {}),
+    ("evasion.invisible", {}),
+    ("evasion.characters", {}),
+    ("evasion.substitution", {}),
+    ("evasion.edits", {}),
+    ("evasion.genetic", {}),
+)
+
+
+@attack(
+    "suite.standard",
+    needs=Need.LABEL,
+    scope="cascade",
+    case="evade",
+    modality=("array", "table", "bytes", "text"),
+    norms=("linf", "l2", "l1", "l0"),
+    aka=("suite", "standard suite"),
+    spends="what its stages spend, within one budget",
+)
+class Standard:
+    """Every attack that fits the case and that this adversary can run, cheap ones first, each on what still stands.
+
+    One budget covers all stages. Where a stage may begin at a point of the caller's choice, it begins where the one before
+    it arrived. With `Budget(seconds=...)` no stage begins, and none goes on, once the time is over; the evidence lists
+    what was left out and on how many rows. Which stage took which row is the column `by`.
+
+    Args:
+        skip: Ids of attacks to leave out.
+        share: Whether stages begin where the ones before them arrived, or each at a start of its own.
+    """
+
+    skip: tuple[str, ...] = ()
+    share: bool = True
+
+    def stages(self, oracle: Oracle, case: Evade) -> tuple[Any, ...]:
+        """The attacks to run, in order."""
+        found = tuple(made for made in _fitting(oracle, case) if made.info.id not in self.skip)
+        if not found:
+            held = ", ".join(oracle.adversary.may.names)
+            raise BadInput(f"suite.standard knows no attack for {type(case.within).__name__} by somebody who holds {held}")
+        return found
+
+
+def _fitting(oracle: Oracle, case: Evade) -> Iterator[Any]:
+    ball = case.within if isinstance(case.within, Ball) else None
+    kind = _modality(case.x)
+    for id, params in _BALL if ball is not None else _OTHER:
+        info = attacks.get(id).info
+        if not oracle.granted(info.needs) or (kind is not None and kind not in info.modality):
+            continue
+        if ball is not None and ball.norm not in info.norms:
+            continue
+        if _walks(info) and any(oracle.granted(need) for need in (Need.GRADIENT, Need.STRUCTURE)):
+            continue  # who sees inside need not feel its way
+        yield attacks.get(id)(**params)
+
+
+def _walks(info: Any) -> bool:
+    return bool(info.scope == "dialogue" and info.needs == Need.LABEL and info.modality == ("array",))
+
+
+def _modality(x: Any) -> str | None:
+    """The kind of input, as attacks name it; None where only the constraint can tell."""
+    if hasattr(x, "iloc"):
+        return "table"
+    if isinstance(x, list | tuple) and len(x):
+        return "bytes" if isinstance(x[0], bytes) else "text"
+    return "array" if np.asarray(to_numpy(x)).dtype.kind in "fiub" else None
