@@ -299,11 +299,18 @@ def _within(spec: dict[str, Any], load: _Loader, key: str = "within") -> Constra
     module, name = _WITHIN[kind]
     known = getattr(importlib.import_module(f"casemate.core.{module}"), name)
     try:
-        found: Constraint = known(**{k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()})
+        found: Constraint = known(**{name: _said(key, name, value, load) for name, value in spec.items()})
     except TypeError as error:
         fields = ", ".join(known.__dataclass_fields__)
         raise UsageError(f"target.{key}={spec!r}: a {kind} has {fields} ({error})") from error
     return found
+
+
+def _said(key: str, name: str, value: Any, load: _Loader) -> Any:
+    """A value of a constraint: what a Text asks of the user is a function beside the description."""
+    if name in ("words", "valid"):
+        return load.find(f"{key}.{name}", str(value))
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _goal(spec: dict[str, Any]) -> Goal:

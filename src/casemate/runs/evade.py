@@ -212,15 +212,18 @@ def random_change(case: Evade, rng: RowRandom, draw: int) -> Any:
         return within.project(x.astype(origin.dtype) if origin.dtype.kind == "f" else x, origin)
     if not hasattr(within, "propose"):
         return None
-    rows = [take(case.x, [i]) for i in range(count(case.x))]
     single = isinstance(case.x, list | tuple)
+    whole = case.x if single or hasattr(case.x, "iloc") else to_numpy(case.x)
+    rows = [take(whole, [i]) if hasattr(whole, "iloc") else whole[i : i + 1] for i in range(count(whole))]
     changed = []
     for i, one in enumerate(rows):
-        origin = one[0] if single else one
+        origin = one if hasattr(one, "iloc") else one[0]
         found = within.propose(origin, origin, rng.fork(draw).generator(int(case.row[i])))
         changed.append(found)
     if single:
         return changed
+    if not hasattr(case.x, "iloc"):
+        return np.stack(changed)
     import pandas
 
     return pandas.concat(changed)
