@@ -67,9 +67,12 @@ def test_the_security_curve_rises_with_the_radius_and_holds_the_rate(toy):
     result = assess(toy(can="query, see_label, see_score, read_binary", radius=0.1), budget="quick")
     pgd = next(e for f in result.findings for e in f.evidence if e.attack == "evasion.pgd")
     curve = pgd.curves["radius"]
-    assert [round(p[0] / 0.1, 3) for p in curve] == [0.25, 0.5, 1.0, 1.5, 2.0]
-    assert all(low <= share <= high for _, share, low, high in curve) and curve[2][1] == pytest.approx(pgd.rate)
-    assert curve[0][1] <= curve[-1][1]
+    assert [round(p[0] / 0.1, 3) for p in curve] == [k / 8 for k in range(1, 17)]
+    assert all(low <= share <= high for _, share, low, high in curve) and curve[7][1] >= pgd.rate - 0.1
+    shares = [share for _, share, _, _ in curve]
+    assert shares == sorted(shares) and shares[0] < shares[-1]
+    told = pgd.extra["distances"]
+    assert told["attack"] == "evasion.fmn" and 0 < told["0.1"] <= told["0.5"] <= told["0.9"] <= 0.2
 
 
 def test_a_target_that_fails_is_a_finding_of_status_error(toy):

@@ -74,6 +74,7 @@ def test_both_sides_meet_the_same_attacks_and_accounts_regression(toy, monkeypat
     harden(toy(limit="rate_limit: none"), only=(controls.get(BUDGET)(rows=30),), budget="quick")
     _, was, now = seen
     ran = [{(c.attack, c.adversary.budget.accounts) for c in s.plans["reader"].cells if c.case == "evade" and c.threats} for s in (was, now)]
+    ran[0].discard(("evasion.transfer_surrogate", module.SYBILS))  # its threat needs a thousand queries, and is gone
     assert ran[0] == ran[1] and ("evasion.hopskipjump", module.SYBILS) in ran[0]
 
 

@@ -321,6 +321,13 @@ class Oracle:
         """Whether the adversary holds all of `need`."""
         return need in self.adversary.may
 
+    def works(self, need: Need) -> bool:
+        """Whether the adversary holds all of `need`, and the target at hand has it to give: slopes, structure, a parent."""
+        offered = self._endpoint.target.offers | ~(Need.GRADIENT | Need.STRUCTURE)
+        parent = Need.PARENT not in need or self._known.parent is not None
+        data = Need.DATA not in need or self._known.data is not None
+        return need in self.adversary.may and need in offered and parent and data
+
     @property
     def affordable(self) -> float:
         """Queries the whole campaign may still ask; infinite without a cap, or where a copy answers."""

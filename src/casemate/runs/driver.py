@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from ..core.target import count, take, to_numpy
 TENTHS = 10  # yields (or queries of a dialogue) it takes to have a last tenth
 STILL = 0.05  # gain in the last tenth that says the attack was not done
 PACK = 4096  # most rows of one packed model call: enough to fill it, small enough for memory
+CONFIRM = 11  # answers that a success against a random target has to hold for, most of them
 LATE = "budget: the time was up"
 Progress = Callable[[float], None]
 
@@ -71,7 +72,7 @@ def drive_rows(
     try:
         at = next(talk)
         while True:
-            alive = book.note(at)
+            at, alive = book.note(at)
             if progress:
                 progress(1 - alive.sum() / max(1, len(case)))
             if not alive.any() or over(until):
@@ -83,8 +84,7 @@ def drive_rows(
             at = talk.send(at)
     except StopIteration as end:
         if end.value is not None:
-            at = end.value
-            book.note(at)
+            at, _ = book.note(end.value)
     except BudgetSpent as spent:
         stopped = f"budget: {spent}"
     except RefusedError as refused:
@@ -110,10 +110,11 @@ class _Book:
     def _places(self, row: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.asarray(self._sorted[np.searchsorted(self._row, row, sorter=self._sorted)])
 
-    def note(self, at: Any) -> NDArray[np.bool_]:
-        """Take in a yield; which of its rows are still to be worked on."""
+    def note(self, at: Any) -> tuple[Any, NDArray[np.bool_]]:
+        """Take in a yield; the record as it goes on, and which of its rows are still to be worked on."""
         broken = to_numpy(at.broken)
         places = self._places(at.row)
+        at, broken = self._confirmed(at, broken, places)
         fresh = broken & ~self.believed[places]
         self._broke_at[places[fresh]] = spending(self._oracle, at.row[fresh])
         self.believed[places] |= broken
@@ -121,7 +122,26 @@ class _Book:
         alive = ~broken if self._case.seek == "any" else np.ones(len(broken), bool)
         if not alive.all():
             self.leave(at.only(~alive))
-        return alive
+        return at, alive
+
+    def _confirmed(self, at: Any, broken: NDArray[np.bool_], places: NDArray[np.int64]) -> tuple[Any, NDArray[np.bool_]]:
+        """Of a random target one answer is not the answer: what was seen to succeed is asked again, at the attacker's cost,
+        and goes on where most answers say otherwise."""
+        doubtful = np.flatnonzero(broken & ~self.believed[places])
+        if not self._oracle.random or not len(doubtful):
+            return at, broken
+        x, rows = at.best[doubtful], np.asarray(at.row)[doubtful]
+        y, votes = to_numpy(self._case.y)[places[doubtful]], np.zeros(len(doubtful))
+        for _ in range(CONFIRM):
+            votes += reached(self._case.goal, to_numpy(self._oracle.labels(x, rows=rows)), y)
+        lucky = doubtful[votes <= CONFIRM / 2]
+        if not len(lucky):
+            return at, broken
+        broken = broken.copy()
+        broken[lucky] = False
+        mark = at.broken.clone() if hasattr(at.broken, "clone") else at.broken.copy()
+        mark[lucky] = False
+        return replace(at, broken=mark), broken
 
     def leave(self, at: Any) -> None:
         """Keep the best of rows that go."""

@@ -22,7 +22,7 @@ from . import health
 from .cascade import drive
 from .driver import Progress, Trace
 from .part import Part
-from .watched import watched
+from .watched import Watched, watched
 
 SAMPLES = 6  # claims kept with their originals, to be looked at
 
@@ -55,9 +55,11 @@ def run_evade(attack: Any, case: Evade, setting: Setting, progress: Progress | N
     """Attack the rows of `case` that were right at the start, and judge what comes back."""
     began = time.perf_counter()
     setting = replace(setting, target=watched(setting.target))
+    declared = setting.target.random
+    meter = Meter(case.row)
+    setting = replace(setting, target=_steady(setting, case, meter))
     budget = setting.hands.budget
     endpoint = Endpoint(setting.target, setting.services, accounts=budget.accounts, days=budget.days)
-    meter = Meter(case.row)
     before = setting.target.state()
     right, first_label = right_at_start(case, endpoint, meter)
     inner = case.only(np.flatnonzero(right))
@@ -71,6 +73,7 @@ def run_evade(attack: Any, case: Evade, setting: Setting, progress: Progress | N
     if trace is not None and trace.stages:
         facts["stages"] = [plain(stage) for stage in trace.stages]
     judged = judge(inner, trace.x, endpoint, meter) if trace is not None else None
+    facts["random_declared"] = declared
     rows = _columns(case, right, first_label, trace, judged, oracle)
     facts |= {"budget_kept": _kept(meter, setting.hands, case.row), "kind": type(case.within).__name__}
     facts |= {"classes": setting.target.classes, "stated": _stated(setting)}
@@ -88,10 +91,23 @@ def _stream(id: str) -> int:
     return int.from_bytes(hashlib.sha256(id.encode()).digest()[:8], "big")
 
 
-def _stated(setting: Setting) -> dict[str, bool]:
+def _steady(setting: Setting, case: Evade, meter: Meter) -> Target:
+    """The target, marked as random where five answers to one question differ and nothing says they would (health check 5).
+
+    What is seen beats what is stated: the attack then has to succeed most of the time, not once.
+    """
+    target = setting.target
+    if target.random or not setting.check_health or not len(case) or not isinstance(target, Watched):
+        return target
+    few = case.only(np.arange(min(4, len(case))))
+    seen = health.unsteady(few, Endpoint(target, setting.services), meter)
+    return replace(target, unsteady=True) if seen else target
+
+
+def _stated(setting: Setting) -> dict[str, Any]:
     """Health check 1: what a threat model has to say, and whether this one does."""
     who = setting.adversary
-    return {"who": bool(who.name), "goal": bool(who.goal), "access": bool(who.may), "budget": str(who.budget) != "unlimited"}
+    return {"who": bool(who.name), "goal": bool(who.goal), "access": bool(who.may), "budget": str(who.budget)}
 
 
 def _kept(meter: Meter, adversary: Adversary, rows: Any) -> bool:

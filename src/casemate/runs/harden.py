@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.attack import attacks
 from ..core.control import controls
 from ..core.errors import UsageError
 from ..core.evidence import Evidence, Status
@@ -242,8 +243,8 @@ def _knowing(derivation: Derivation, component: str, tried: Sequence[Any]) -> De
     threats = []
     for threat in derivation.threats:
         if threat.target == component and (threat.rule in meant or threat.rule.startswith("EV")):
-            family = {test.split(".")[0] for test in threat.tests}
-            extra = tuple(id for id in knows if id.split(".")[0] in family and id not in threat.tests)
+            family = {attacks.get(test).info.case for test in threat.tests}
+            extra = tuple(id for id in knows if attacks.get(id).info.case in family and id not in threat.tests)
             adversary = threat.adversary
             if sybils:
                 more = max(SYBILS, adversary.budget.accounts)

@@ -25,10 +25,12 @@ class Watched:
     Args:
         inner: The target itself.
         patience: Seconds one call may take; None for ever.
+        unsteady: Whether it was seen to answer one question in two ways: then it is random, whatever it says of itself.
     """
 
     inner: Target
     patience: float | None = PATIENCE
+    unsteady: bool = False
 
     @property
     def name(self) -> str:
@@ -40,7 +42,7 @@ class Watched:
 
     @property
     def random(self) -> bool:
-        return self.inner.random
+        return self.inner.random or self.unsteady
 
     @property
     def classes(self) -> int | None:

@@ -18,7 +18,7 @@ from casemate.core.surface import (
     training_inputs,
 )
 from casemate.core.system import System
-from casemate.threats.scene import CAMPAIGN_DAYS, campaign
+from casemate.threats.scene import CAMPAIGN_DAYS, assets_of, campaign
 
 _SEEN = {
     "none": Need.NONE,
@@ -80,6 +80,9 @@ def _reads(system: System, principal: str, component: str, because: list[str]) -
     if data.truth is YES:
         may |= Need.DATA
         because += data.because
+    elif public := _public_data(system, component):
+        may |= Need.DATA
+        because.append(f"assets.{public}.public")
     provenance = system.component(component).provenance
     if provenance and isinstance(provenance.parent, Parent) and provenance.parent.public is YES:
         may |= Need.PARENT
@@ -88,6 +91,11 @@ def _reads(system: System, principal: str, component: str, because: list[str]) -
         may |= Need.RECIPE
         because.append("training.documented")
     return may
+
+
+def _public_data(system: System, component: str) -> str:
+    """A training-data asset of the component that anybody can get; empty where there is none."""
+    return next((asset.id for asset in assets_of(system, component, "training_data") if asset.public is YES), "")
 
 
 def _knows(may: Need) -> tuple[str, ...]:

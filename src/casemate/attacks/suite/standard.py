@@ -11,14 +11,14 @@ from ...core.adversary import Need
 from ...core.attack import attack, attacks
 from ...core.case import Evade
 from ...core.constraint import Ball
-from ...core.errors import BadInput
+from ...core.errors import BadInput, BudgetSpent, NotGranted
 from ...core.oracle import Oracle
 from ...core.target import to_numpy
 
 # What an adversary would try, in this order, by what the constraint is and by what it must hold. Each line: the attack,
 # its parameters, and what has to be granted beyond what the attack itself needs.
 _BALL: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("evasion.noise", {"draws": 10}),
+    ("evasion.noise", {"trials": 10}),
     ("evasion.leaf_tuple", {}),
     ("evasion.fgsm", {}),
     ("evasion.pgd", {"steps": 10, "stride": 0.25}),
@@ -33,6 +33,9 @@ _BALL: tuple[tuple[str, dict[str, Any]], ...] = (
     ("evasion.surfree", {}),
     ("evasion.hopskipjump", {}),
 )
+MASKING = {"steps": 1000}  # of a black box after a white one: enough to see that slopes were masked
+DRAWS = 10  # gradients averaged at each step where the target draws randomness
+FEW = 16  # rows whose slope is looked at before the order is made
 _OTHER: tuple[tuple[str, dict[str, Any]], ...] = (
     ("evasion.spatial", {}),
     ("evasion.patch", {}),
@@ -52,6 +55,7 @@ _OTHER: tuple[tuple[str, dict[str, Any]], ...] = (
     case="evade",
     modality=("array", "table", "bytes", "text"),
     norms=("linf", "l2", "l1", "l0"),
+    within=("*",),
     aka=("suite", "standard suite"),
     spends="what its stages spend, within one budget",
 )
@@ -81,16 +85,30 @@ class Standard:
 
 def _fitting(oracle: Oracle, case: Evade) -> Iterator[Any]:
     ball = case.within if isinstance(case.within, Ball) else None
-    kind = _modality(case.x)
+    kind, dead = _modality(case.x), oracle.works(Need.GRADIENT) and _dead(oracle, case)
     for id, params in _BALL if ball is not None else _OTHER:
         info = attacks.get(id).info
-        if not oracle.granted(info.needs) or (kind is not None and kind not in info.modality):
+        if not oracle.works(info.needs) or (kind is not None and kind not in info.modality):
             continue
         if ball is not None and ball.norm not in info.norms:
             continue
-        if _walks(info) and any(oracle.granted(need) for need in (Need.GRADIENT, Need.STRUCTURE)):
+        if _walks(info) and not dead and any(oracle.works(need) for need in (Need.GRADIENT, Need.STRUCTURE)):
             continue  # who sees inside need not feel its way
-        yield attacks.get(id)(**params)
+        if id == "evasion.square" and oracle.works(Need.GRADIENT):
+            params = params | MASKING
+        several = {"draws": DRAWS} if oracle.random and "draws" in attacks.get(id).__dataclass_fields__ else {}
+        yield attacks.get(id)(**params, **several)
+
+
+def _dead(oracle: Oracle, case: Evade) -> bool:
+    """Whether the slopes of half of a few rows are zero or not finite: then inside is nothing to be seen. One gradient each."""
+    few = case.only(np.arange(min(FEW, len(case))))
+    try:
+        slope = to_numpy(oracle.gradient(few.x, y=few.y, rows=few.row, loss=case.loss or case.goal.loss).slope)
+    except (BudgetSpent, NotGranted):
+        return False
+    flat = slope.reshape(len(few), -1)
+    return bool((~np.isfinite(flat).all(1) | (np.abs(np.nan_to_num(flat)).max(1) == 0)).mean() >= 0.5)
 
 
 def _walks(info: Any) -> bool:

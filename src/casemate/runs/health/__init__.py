@@ -8,6 +8,7 @@ counters of all cells of one attack into named lines.
 
 from .lines import checks
 from .measure import measure
+from .probes import unsteady
 from .witness import ASKING, FEW, UNBOUNDED_QUERIES, Witness, differ
 
-__all__ = ["ASKING", "FEW", "UNBOUNDED_QUERIES", "Witness", "checks", "differ", "measure"]
+__all__ = ["ASKING", "FEW", "UNBOUNDED_QUERIES", "Witness", "checks", "differ", "measure", "unsteady"]

@@ -81,9 +81,9 @@ Lines = Iterator[Check]
 def _always(c: _Counts) -> Lines:
     stated = c.first("stated")
     if stated is not None:
-        missing = [name for name, there in stated.items() if not there]
-        yield line(1, not missing, f"not stated: {', '.join(missing)}" if missing else "goal, knowledge, access, budget and who",
-                   fatal=False)  # fmt: skip
+        missing = [name for name, there in stated.items() if there is False]
+        said = f"not stated: {', '.join(missing)}" if missing else f"who, goal, access; budget: {stated['budget']}"
+        yield line(1, not missing, said, fatal=False)
     changed, kept = c.total("answers_changed"), c.all("state_kept")
     detail = "hash before and after"
     if changed:

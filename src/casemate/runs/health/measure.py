@@ -38,7 +38,8 @@ def measure(
     facts["forgotten"] = int((witness.hit & ~trace.believed & ~judged.met).sum())
     if optimises(attack, case):
         facts["unmeasured"] = int((~trace.measured & ~trace.believed).sum())
-    facts |= probes.randomness(few, endpoint, meter) | probes.saturation(few, endpoint, meter)
+    facts["random_seen"] = bool(endpoint.target.random)  # declared, or seen before the attack began
+    facts |= probes.saturation(few, endpoint, meter)
     facts |= probes.purifies(few, endpoint, meter)
     if looks_inside(attack, setting):
         facts |= probes.slopes(few, endpoint, meter) | probes.agreement(few, endpoint, meter)

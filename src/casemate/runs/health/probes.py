@@ -20,13 +20,11 @@ POINTS = 25
 STEP = 1e-3  # of the domain, for each value: far enough for float32, near enough to stay on one piece of most networks
 
 
-def randomness(few: Evade, endpoint: Endpoint, meter: Meter) -> dict[str, Any]:
-    """Check 5: five answers to the same question."""
-    few = few.only(np.arange(min(4, len(few))))
+def unsteady(few: Evade, endpoint: Endpoint, meter: Meter) -> bool:
+    """Check 5: whether five answers to the same question differ."""
     answers = [endpoint.decide(few.x, few.row, draw) for draw in range(5)]
     meter.count("health", 5 * len(few))
-    seen = any(bool(differ(answers[0], answer).any()) for answer in answers[1:])
-    return {"random_seen": seen, "random_declared": bool(endpoint.target.random)}
+    return any(bool(differ(answers[0], answer).any()) for answer in answers[1:])
 
 
 def saturation(few: Evade, endpoint: Endpoint, meter: Meter) -> dict[str, Any]:
