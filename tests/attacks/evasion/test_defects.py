@@ -198,13 +198,12 @@ def test_square_asks_once_for_each_step_and_reaches_every_value(norm, shape):
     claims, _, meter = drive(Square(steps=40), target, case)
     assert (meter.of("queries", case.row) == 41).all()
     assert claims.shape == case.x.shape
-    from casemate.attacks._rows import Rows
     from casemate.attacks.evasion.square import _place
 
-    rows = Rows.begin(cm.Evade(np.zeros((2000, 6)), np.zeros(2000, int), case.within))
-    top, left = _place(rows, (1, 4, 6), (2, 2), cm.RowRandom(0), 0)
-    assert set(top.tolist()) == set(range(3))
-    assert set(left.tolist()) == set(range(5))
+    uniform = torch.as_tensor(cm.RowRandom(0).uniform(np.arange(2000), 0, (2,)))
+    first = _place(uniform, (1, 4, 6), (2, 2))[:, 0, 0]
+    assert set((first // 6).tolist()) == set(range(3))
+    assert set((first % 6).tolist()) == set(range(5))
 
 
 def test_square_changes_something_with_every_query():

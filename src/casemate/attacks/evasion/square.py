@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -14,13 +15,14 @@ from ...core.case import Evade
 from ...core.constraint import Ball
 from ...core.errors import BadInput
 from ...core.oracle import Oracle
-from ...core.random import Draw, RowRandom
-from .._rows import Rows
-from ._scores import climb
+from ...core.random import RowRandom
+from .._rows import Rows, started
+from ._scores import look
 
 Frame = tuple[int, int, int]  # channels, height, width
 # After this many of 10,000 queries the share of pixels changed at once halves.
 SCHEDULE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+BLOCK = 32  # steps whose random numbers are drawn at once
 
 
 @attack(
@@ -49,20 +51,25 @@ class Square:
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
         ball = case.within
-        if not isinstance(ball, Ball) or ball.norm == "l1":
+        if not isinstance(ball, Ball) or ball.norm not in ("linf", "l2"):
             raise BadInput(f"evasion.square moves inside a Ball of linf or l2; got {ball!r}")
-        at = Rows.begin(case)
-        c, h, w = _frame(tuple(at.x.shape[1:]))
-        start, propose = (_stripes, _window) if ball.norm == "linf" else (_tiles, _shift)
-        at = at.at(start(ball, at, (c, h, w), rng))
+        at, start = Rows.begin(case), started(case)
+        frame = _frame(tuple(at.x.shape[1:]))
+        first, propose = (_stripes, _window) if ball.norm == "linf" else (_tiles, _shift)
+        reach = min(ball.radius, ball.high - ball.low)
+        if ball.norm == "linf":
+            at = at.keep(top=ball.project(at.origin + reach, at.origin), bottom=ball.project(at.origin - reach, at.origin))
+        at = at.at(first(ball, at, frame, rng) if start is None else start)
         for step in range(self.steps + 1):
-            response = oracle.look(at.x, rows=at.row)
-            loss = climb(case, response, at.y)
-            at = at.see(case, response, None if loss is None else torch.as_tensor(loss))
-            at = yield at
+            seen = look(oracle, case, at)
+            if seen is None:
+                return at
+            at = yield seen
             if step < self.steps:
+                if step % BLOCK == 0:  # drawn ahead: one call for many steps costs what one for a single step does
+                    at = at.keep(draws=_drawn(at, rng, step // BLOCK + 1, frame[0]))
                 share = self.share / 2 ** self._halvings(step)
-                at = at.at(propose(ball, at, (c, h, w), share, rng, step + 1))
+                at = at.at(propose(ball, at, frame, share, at.state["draws"][:, step % BLOCK]))
         return at
 
     def _halvings(self, step: int) -> int:
@@ -85,25 +92,26 @@ def _side(share: float, h: int, w: int, least: int = 1) -> tuple[int, int]:
     return min(side, h), min(side, w)
 
 
-def _place(at: Rows, frame: Frame, side: tuple[int, int], rng: RowRandom, draw: Draw) -> tuple[Tensor, Tensor]:
-    """The first line ``(n,)`` and column ``(n,)`` of each row's window; the last line and column can be reached."""
-    u = rng.uniform(at.row, draw, (2,))
-    top = (u[:, 0] * (frame[1] - side[0] + 1)).astype("int64")
-    left = (u[:, 1] * (frame[2] - side[1] + 1)).astype("int64")
-    return torch.as_tensor(top, device=at.x.device), torch.as_tensor(left, device=at.x.device)
+def _drawn(at: Rows, rng: RowRandom, block: int, channels: int) -> Tensor:
+    """The uniform numbers of `BLOCK` steps, ``(n, BLOCK, 6 + channels)``: two windows, two choices, signs."""
+    return torch.as_tensor(rng.uniform(at.row, (block,), (BLOCK, 6 + channels)), device=at.x.device)
 
 
-def _mask(top: Tensor, left: Tensor, frame: Frame, side: tuple[int, int]) -> Tensor:
-    """Each row's window, ``(n, 1, h, w)`` booleans."""
-    line = torch.arange(frame[1], device=top.device) - top[:, None]
-    column = torch.arange(frame[2], device=top.device) - left[:, None]
-    lines, columns = (line >= 0) & (line < side[0]), (column >= 0) & (column < side[1])
-    mask: Tensor = (lines[:, :, None] & columns[:, None, :])[:, None]
-    return mask
+def _place(u: Tensor, frame: Frame, side: tuple[int, int]) -> Tensor:
+    """Where each row's window lies, ``(n, 1, side * side)`` flat places; the last line and column can be reached.
+
+    Args:
+        u: Uniform numbers ``(n, 2)``.
+    """
+    top = (u[:, 0] * (frame[1] - side[0] + 1)).long()
+    left = (u[:, 1] * (frame[2] - side[1] + 1)).long()
+    lines, columns = torch.arange(side[0], device=u.device), torch.arange(side[1], device=u.device)
+    window = (lines[:, None] * frame[2] + columns).reshape(-1)
+    return (top * frame[2] + left)[:, None, None] + window
 
 
-def _signs(at: Rows, shape: tuple[int, ...], rng: RowRandom, draw: Draw) -> Tensor:
-    bits = torch.as_tensor(rng.uniform(at.row, draw, shape) < 0.5, device=at.x.device)
+def _signs(at: Rows, shape: tuple[int, ...], rng: RowRandom) -> Tensor:
+    bits = torch.as_tensor(rng.uniform(at.row, (0,), shape) < 0.5, device=at.x.device)
     return torch.where(bits, 1.0, -1.0).to(at.x.dtype)
 
 
@@ -112,34 +120,32 @@ def _signs(at: Rows, shape: tuple[int, ...], rng: RowRandom, draw: Draw) -> Tens
 
 def _stripes(ball: Ball, at: Rows, frame: Frame, rng: RowRandom) -> Tensor:
     """One sign for each column and channel: networks are most sensitive to stripes."""
-    sign = _signs(at, (frame[0], 1, frame[2]), rng, (0, 0))
-    change = sign * min(ball.radius, ball.high - ball.low)
-    start: Tensor = ball.project((_image(at.origin, frame) + change).reshape(at.x.shape), at.origin)
-    return start
+    up = _signs(at, (frame[0], 1, frame[2]), rng) > 0
+    top, bottom = _image(at.state["top"], frame), _image(at.state["bottom"], frame)
+    return torch.where(up, top, bottom).reshape(at.x.shape)
 
 
-def _window(ball: Ball, at: Rows, frame: Frame, share: float, rng: RowRandom, step: int) -> Tensor:
-    """Inside a window, every channel to one end of its range."""
-    side = _side(share, *frame[1:])
-    mask = _mask(*_place(at, frame, side, rng, (step, 0)), frame, side)
-    sign = _signs(at, (frame[0], 1, 1), rng, (step, 1))
-    reach = min(ball.radius, ball.high - ball.low)
-    origin, best = _image(at.origin, frame), _image(at.best, frame)
-    new: Tensor = ball.project(torch.where(mask, origin + sign * reach, best), origin)
-    idle = (new == best).flatten(1).all(1)
+def _window(ball: Ball, at: Rows, frame: Frame, share: float, u: Tensor) -> Tensor:
+    """Inside a window, every channel to one end of its range. Only the window is worked on: the rest is copied."""
+    where = _place(u, frame, _side(share, *frame[1:])).expand(-1, frame[0], -1)
+    best, top, bottom = (x.reshape(len(at), frame[0], -1) for x in (at.best, at.state["top"], at.state["bottom"]))
+    now, high, low = best.gather(2, where), top.gather(2, where), bottom.gather(2, where)
+    up = u[:, 6:, None] < 0.5
+    new = torch.where(up, high, low)
+    idle = (new == now).flatten(1).all(1)
     if bool(idle.any()):
-        turned = ball.project(torch.where(mask, origin - sign * reach, best), origin)
-        new = torch.where(idle[:, None, None, None], turned, new)
-    return new.reshape(at.x.shape)
+        new = torch.where(up ^ idle[:, None, None], high, low)
+    return best.scatter(2, where, new).reshape(at.x.shape)
 
 
 # l2: a window takes over the length of another ----------------------------------------------------------------------
 
 
-def _bump(side: tuple[int, int], like: Tensor) -> Tensor:
-    """Two opposite hills side by side, of unit length, ``side``: what a filter answers to."""
+@lru_cache(maxsize=64)
+def _bump(side: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Two opposite hills side by side, of unit length, ``side``: what a filter answers to. Kept: not to be written to."""
     height, width = side
-    hill = torch.zeros(height, width, dtype=like.dtype, device=like.device)
+    hill = torch.zeros(height, width, dtype=dtype, device=device)
     halves = ((0, width // 2, 1.0), (width // 2, width, -1.0)) if width > 1 else ((0, 1, 1.0),)
     for first, last, sign in halves:
         n = max(height, last - first) // 2 + 1
@@ -155,42 +161,50 @@ def _tiles(ball: Ball, at: Rows, frame: Frame, rng: RowRandom) -> Tensor:
     """Hills of random signs, five tiles along each side."""
     c, h, w = frame
     side = (max(1, h // 5), max(1, w // 5))
-    bump = _bump(side, at.x)
+    bump = _bump(side, at.x.dtype, at.x.device)
     down, across = h // side[0], w // side[1]
-    sign = _signs(at, (c, down, across), rng, (0, 0))
+    sign = _signs(at, (c, down, across), rng)
     tiles = sign[:, :, :, None, :, None] * bump[None, None, None, :, None, :]
     change = torch.zeros_like(_image(at.origin, frame))
     change[:, :, : down * side[0], : across * side[1]] = tiles.reshape(len(at), c, down * side[0], across * side[1])
     return _stretched(ball, at, change, frame)
 
 
-def _shift(ball: Ball, at: Rows, frame: Frame, share: float, rng: RowRandom, step: int) -> Tensor:
+def _shift(ball: Ball, at: Rows, frame: Frame, share: float, u: Tensor) -> Tensor:
     """One window gives up length, another takes it in and turns towards a hill.
 
     As published, all of the length. Once the squares are as small as they get, a random part of it instead: by whole
     steps alone the search would stop some way off the best direction.
     """
-    side = _side(share, *frame[1:], least=3)
-    mask = _mask(*_place(at, frame, side, rng, (step, 0)), frame, side)
-    giver = _mask(*_place(at, frame, side, rng, (step, 1)), frame, side) & ~mask
-    u = torch.as_tensor(rng.uniform(at.row, (step, 2), (2,)), dtype=at.x.dtype, device=at.x.device)
-    smallest = side == _side(0.0, *frame[1:], least=3)
-    part = (10.0 ** (-3 * u[:, 0]) if smallest else torch.ones_like(u[:, 0]))[:, None, None, None]
-    bump = _bump(side, at.x)
+    least = 3 if min(frame[1:]) > 5 else 1  # of a small image three is all of it, and only one change could be tried
+    side = _side(share, *frame[1:], least=least)
+    where, giver = (_place(u[:, i : i + 2], frame, side).expand(-1, frame[0], -1) for i in (0, 2))
+    change = (at.best - at.origin).reshape(len(at), frame[0], -1)
+    spare = (_length(ball, frame) ** 2 - change.flatten(1).square().sum(1)).clamp_min_(0)[:, None, None] / frame[0]
+    own = change.gather(2, where)
+    change.scatter_(2, where, 0.0)  # what both windows hold is the taker's
+    given = change.gather(2, giver)
+    part = (10.0 ** (-3 * u[:, 4:5, None])).to(own.dtype) if side == _side(0.0, *frame[1:], least=least) else 1.0
+    left = given * (1 - part)
+    gained = own.square().sum(2, keepdim=True) + (given.square() - left.square()).sum(2, keepdim=True) + spare
+    bump = _bump(side, own.dtype, own.device)
+    hill = bump.reshape(1, 1, -1)
     if side[0] == side[1]:  # along either axis
-        bump = torch.where((u[:, 1] < 0.5)[:, None, None, None], bump, bump.T)
-    change = _image(at.best - at.origin, frame)
-    held = (change * (mask | giver)).square().sum((2, 3), keepdim=True)
-    spare = (_length(ball, frame) ** 2 - change.square().sum((1, 2, 3), keepdim=True)).clamp_min(0) / frame[0]
-    change = torch.where(giver, change * (1 - part), change)
-    kept = (change * giver).square().sum((2, 3), keepdim=True)
-    own = change * mask
-    hill = torch.zeros_like(change)
-    hill.masked_scatter_(mask.expand_as(hill), bump.expand(len(at), frame[0], *side).contiguous())
-    turned = own / own.square().sum((2, 3), keepdim=True).sqrt().clamp_min(1e-12)
-    turned = turned + part * _signs(at, (frame[0], 1, 1), rng, (step, 3)) * hill
-    turned = turned / turned.square().sum((2, 3), keepdim=True).sqrt().clamp_min(1e-12)
-    return _stretched(ball, at, torch.where(mask, turned * (held + spare - kept).clamp_min(0).sqrt(), change), frame)
+        hill = torch.where(u[:, 5:6, None] < 0.5, hill, bump.T.reshape(1, 1, -1))
+    sign = torch.where(u[:, 6:, None] < 0.5, 1.0, -1.0).to(own.dtype)
+    # Below a millionth of the length it is what rounding left, and has no direction.
+    turn = part if where.shape[2] > 1 else 1.0  # a single value has nothing between its two directions
+    turned = _unit(own, 1e-6 * _length(ball, frame)) + turn * sign * hill
+    against = turned.square().sum(2, keepdim=True) < 1e-12  # the hill turned over: it takes the place of its own
+    turned = _unit(torch.where(against, sign * hill, turned), 1e-6) * gained.clamp_min(0).sqrt()
+    change.scatter_(2, giver, left).scatter_(2, where, turned)
+    return _stretched(ball, at, change.reshape(len(at), *frame), frame)
+
+
+def _unit(window: Tensor, least: float) -> Tensor:
+    """Each window ``(n, c, m)`` at unit length; zero where it is no longer than `least`."""
+    size = window.square().sum(2, keepdim=True).sqrt()
+    return window / size.masked_fill(size <= least, torch.inf)
 
 
 def _length(ball: Ball, frame: Frame) -> float:
