@@ -14,6 +14,7 @@ MODULES = (
     "service.labels_only",
     "service.query_budget",
     "service.round_scores",
+    "inference.canonicalise",
     "inference.transport_quantise",
     "training.adversarial",
     "pipeline.digest_pin",

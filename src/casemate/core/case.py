@@ -18,7 +18,7 @@ import numpy as np
 
 from .constraint import Constraint
 from .errors import BadInput
-from .goal import Goal, Loss, Wrong
+from .goal import Becomes, Goal, Loss, Routed, Vanish, Wrong
 from .target import Recipe, Target, count, take, to_numpy
 
 Array = Any
@@ -78,7 +78,7 @@ class Evade:
         y = np.asarray(to_numpy(self.y))
         if y.dtype.kind in "OUS":
             raise BadInput("y holds words; give indices of classes (of an estimator: target.model.label(y))")
-        object.__setattr__(self, "y", y.astype(np.int64) if y.dtype.kind in "iub" else y)
+        object.__setattr__(self, "y", _classes(y, self.goal))
         if self.y.shape != (count(self.x),):
             raise BadInput(f"x has {count(self.x)} rows and y has shape {self.y.shape}; give one label for each input")
         row = np.arange(count(self.x)) if self.row is None else np.asarray(to_numpy(self.row))
@@ -99,6 +99,17 @@ class Evade:
 
     def blind(self) -> Evade:
         return self
+
+
+def _classes(y: Array, goal: Goal) -> Array:
+    """Truth as int64 where it counts classes: whole numbers do, whatever their type, under a goal about classes."""
+    if y.dtype.kind == "f":
+        if not np.isfinite(y).all():
+            bad = np.argwhere(~np.isfinite(y))
+            raise BadInput(f"y is not finite in {len(bad)} places (first: {bad[0].tolist()}); give the truth of each input")
+        if not isinstance(goal, Wrong | Becomes | Routed | Vanish) or (y != np.floor(y)).any():
+            return y
+    return y.astype(np.int64) if y.dtype.kind in "iubf" else y
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,16 +116,15 @@ class Table:
             array = np.asarray(to_numpy(like))
             kind = array.dtype if array.dtype.kind == "f" else np.float64
             return np.stack([columns[name].astype(kind) for name in self.names], 1)
-        import pandas
-
-        frame = {}
+        made = type(like)({name: columns[str(name)] for name in like.columns}, columns=like.columns)
+        kinds = {}
         for name, dtype in like.dtypes.items():
             new = columns[str(name)]
             plain = isinstance(dtype, np.dtype) and dtype.kind in "iu"
             whole = plain and bool((new.astype(np.float64) == np.round(new.astype(np.float64))).all())
-            keep = not isinstance(dtype, np.dtype) or dtype.kind == "f" or whole
-            frame[name] = pandas.Series(new).astype(dtype) if keep else pandas.Series(new)
-        made = pandas.DataFrame(frame, columns=like.columns)
+            if not isinstance(dtype, np.dtype) or dtype.kind == "f" or whole:
+                kinds[name] = dtype
+        made = made.astype(kinds)
         return made.set_axis(like.index) if len(like) == len(made) else made
 
     def _column_ok(self, name: str, new: NDArray[Any], old: NDArray[Any]) -> NDArray[np.bool_]:

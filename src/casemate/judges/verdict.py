@@ -24,7 +24,8 @@ def failures(health: Sequence[Check]) -> tuple[str, ...]:
 
 def unknowns(health: Sequence[Check]) -> tuple[str, ...]:
     """The fatal checks that could not be measured, in words: what is not known to be healthy may not say `resisted`."""
-    return tuple(f"check {c.number}, {c.name}, was not measured: {c.detail}" for c in health if c.fatal and c.applies and c.ok is None)
+    open_ = (c for c in health if c.fatal and c.applies and c.ok is None)
+    return tuple(f"check {c.number}, {c.name}, was not measured: {c.detail}" for c in open_)
 
 
 def rate_verdict(hits: int, n: int, health: Sequence[Check], baseline: Baseline | None) -> tuple[Verdict, tuple[str, ...]]:

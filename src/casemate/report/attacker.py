@@ -15,7 +15,8 @@ from .words import clean, count_of
 
 # The strongest of these says what the attacker sees; the weaker ones go without saying.
 _SEES = {
-    "gradient": "holds the model (white box)", "structure": "reads its trees", "artifact": "holds the model file", "logit": "sees raw scores",
+    "gradient": "holds the model (white box)", "structure": "reads its trees", "artifact": "holds the model file",
+    "logit": "sees raw scores",
     "score": "sees scores", "label": "sees labels",
 }  # fmt: skip
 _KNOWS = {"parent": "the public parent", "data": "training data", "recipe": "the recipe"}

@@ -14,7 +14,7 @@ from ..core.attack import attacks, parameters
 from ..core.case import AnyCase, Evade, Inputs
 from ..core.control import Service
 from ..core.errors import BadInput, BudgetSpent, NotGranted, RunError
-from ..core.evidence import Baseline, Cost, Evidence
+from ..core.evidence import Baseline, Cost, Evidence, plain
 from ..core.oracle import Known
 from ..core.target import to_numpy
 from ..judges.evade import VOTES
@@ -98,11 +98,11 @@ def run(
         claims.add(part)
         parts.append(replace(part, claims=None))
         done += len(one)
-    plain = baseline(case.only(np.arange(min(NOISE_ROWS, len(case)))), setting)
-    noise = (int(plain.rows["broken"].sum()), int(plain.rows["right"].sum())) if plain.facts["draws"] else None
+    luck = baseline(case.only(np.arange(min(NOISE_ROWS, len(case)))), setting)
+    noise = (int(luck.rows["broken"].sum()), int(luck.rows["right"].sum())) if luck.facts["draws"] else None
     evidence = evade_evidence(chosen, case, setting, parts, noise)
     # The baseline asked the target too, in the judge's name, and the ledger says so.
-    spent = merge_spent([*parts, plain])
+    spent = merge_spent([*parts, luck])
     return replace(evidence, spent=spent, claims=Inputs(x=claims.x, broken=np.concatenate([p.rows["broken"] for p in parts])))
 
 
@@ -200,7 +200,7 @@ def evade_evidence(
         measure="rows broken", rate=hits / n if n else 0.0, interval=interval, n=n, verdict=verdict, reasons=reasons,
         baseline=baseline, cost=_cost(rows, times, copy, parts), spent=merge_spent(parts), health=health, rows=rows,
         curves={"own calls" if copy else "queries": curve(times, fell)} if n else {},
-        extra=_extra(case, rows, setting, parts), papers=attack.info.papers,
+        extra=_extra(attack, case, rows, setting, parts), papers=attack.info.papers,
         seconds=sum(part.seconds for part in parts),
     )  # fmt: skip
 
@@ -232,7 +232,7 @@ def _cost(rows: dict[str, Any], times: Any, copy: bool, parts: Sequence[Part]) -
     return Cost(half, float(times.max()), accounts, days, blocked=blocked, share=share)
 
 
-def _extra(case: Evade, rows: dict[str, Any], setting: Setting, parts: Sequence[Part]) -> dict[str, Any]:
+def _extra(attack: Any, case: Evade, rows: dict[str, Any], setting: Setting, parts: Sequence[Part]) -> dict[str, Any]:
     within: Any = case.within
     extra: dict[str, Any] = {"goal": repr(case.goal), "within": describe(within), "blocked": int(rows["blocked"].sum())}
     distance = rows["distance"][rows["broken"]]
@@ -243,6 +243,10 @@ def _extra(case: Evade, rows: dict[str, Any], setting: Setting, parts: Sequence[
         extra["stopped"] = stopped
     if setting.target.random:
         extra["votes"] = VOTES
+    fresh = rows["right"] & (rows["gradients"] == 0)
+    if attack.info.scope == "set" and rows["gradients"].any() and fresh.any():  # what was fitted on the others
+        hits, n = int(rows["broken"][fresh].sum()), int(fresh.sum())
+        extra["unfitted"] = {"rate": hits / n, "n": n, "interval": plain(clopper_pearson(hits, n))}
     if stages := _stages(parts):
         extra["stages"] = stages
     return extra

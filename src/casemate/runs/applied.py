@@ -115,7 +115,7 @@ def why_not(id: str, bench: Bench, trains: bool) -> str:
     family = kind.info.kind
     if any(type(service) is kind for service in bench.services):
         return "it is in place already"
-    if family in ("inference", "training") and bench.modality != "array":
+    if family in ("inference", "training") and bench.modality not in getattr(kind, "modality", ("array",)):
         return f"it does not apply to this kind of input ({bench.modality})"
     if family != "pipeline" and bench.target is None:
         return "no target is bound"

@@ -21,6 +21,7 @@ from ..core.random import RowRandom
 from ..core.target import take, to_numpy
 from .driver import LATE, Progress, Trace, drive_dialogue, drive_rows, drive_set, over, spending
 
+SAME = 1e-6  # of a distance: two stages that reach the radius differ by rounding only, and the first keeps the row
 KINDS = ("queries", "local", "gradients", "backwards", "parent")
 
 
@@ -156,7 +157,7 @@ class _Book:
         """Take in what a stage claims: the first success of a row, under ``nearest`` the smallest."""
         x = to_numpy(found.x)
         size = np.where(found.believed, self._case.within.measure(x, to_numpy(take(self._case.x, rows))), np.inf)
-        better = found.believed & (size < self._size[rows])
+        better = found.believed & (size < self._size[rows] * (1 - SAME))
         won = rows[better]
         self._put(won, x, np.flatnonzero(better))
         fresh = found.believed & ~self._believed[rows]

@@ -19,6 +19,7 @@ from ..core.case import Poison
 from ..core.constraint import Ball
 from ..core.errors import UsageError
 from ..core.identity import hash_file, hash_of
+from ..core.sequences import Text
 from ..core.target import count
 from ..judges.evade import VOTES
 from .bench import Bench, supply_facts, white_box_reason
@@ -270,6 +271,8 @@ def _curve(bench: Bench, attack: Any, adversary: Adversary, chosen: Profile, see
 def _place(info: Any, bench: Bench) -> int | None:
     """Which of the stated constraints an attack can work within: the first."""
     for place, within in enumerate(bench.constraints):
+        if isinstance(within, Text) and not set(getattr(attacks.get(info.id), "edits", within.kinds)) & set(within.kinds):
+            continue
         if "array" not in info.modality or bench.modality != "array" or "*" in info.within:
             return place  # of other modalities the constraint proposes the changes itself
         if type(within).__name__ in info.within and (not isinstance(within, Ball) or within.norm in info.norms):

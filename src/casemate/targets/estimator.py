@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from ..core.adversary import Need
 from ..core.errors import BadInput, CasemateError, TargetFailed, need
 from ..core.target import Response, count, to_numpy
+from ..core.trees import Ensemble
 from ._sklearn import Kind, check_fitted, decides, kind_of, shown_by, squashes, values_of
+from ._trees import read, readable
 from .answers import brief, class_values, indices, numbers, same_length, softmax, words
 from .identity import digest
 
@@ -57,6 +59,7 @@ class Estimator:
     _decides: str = field(init=False, repr=False, default="predict")
     _squashes: bool = field(init=False, repr=False, default=False)
     _order: Any = field(init=False, repr=False, default=None)
+    _trees: list[Any] = field(init=False, repr=False, compare=False, default_factory=list)  # read once, when first asked for
 
     def __post_init__(self) -> None:
         check_fitted(self.estimator, self.name)
@@ -72,6 +75,7 @@ class Estimator:
         kept = shown if self.output == "auto" else tuple(s for s in shown if s == self.output)
         offers = self.offers | (Need.SCORE if "scores" in kept else Need.NONE)
         offers |= Need.LOGIT if "logits" in kept else Need.NONE
+        offers |= Need.STRUCTURE if readable(self.estimator) else Need.NONE
         for name, value in (
             ("classes", len(values) or size), ("offers", offers), ("values", values), ("_kind", kind),
             ("_order", order), ("_decides", decides(self.estimator)),
@@ -101,6 +105,16 @@ class Estimator:
                 response = Response(indices(self.name, self._call("predict", x), self.classes, self.values))
         same_length(self.name, count(x), response.label, response.scores, response.logits)
         return response
+
+    def structure(self) -> Ensemble:
+        """The trees it decides by, as a value; read when first asked for.
+
+        Raises:
+            NotGranted: It has none, or splits in a way that cannot be told (by categories, say).
+        """
+        if not self._trees:
+            self._trees.append(read(self.estimator, self.name, self._order))
+        return self._trees[0]  # type: ignore[no-any-return]
 
     def decided(self, labels: Any) -> NDArray[Any]:
         """Class values ``(n,)`` of labels ``(n,)``: what the estimator itself would have said; None for a reject."""

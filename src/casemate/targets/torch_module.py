@@ -19,7 +19,7 @@ from ..core.target import Jacobian, Response, Slope
 from .answers import brief
 from .identity import digest as content
 
-SLICE = 512  # rows of one pass on a CPU: the activations of more no longer fit its cache, and a row costs twice as much
+SLICE = 256  # rows of one pass on a CPU: the activations of more no longer fit its cache, and a row costs twice as much
 
 
 # What torch keeps in a module besides its weights: the parameters again, weak references to them, and hooks.
@@ -50,6 +50,7 @@ class TorchModule:
     classes: int | None = None
     offers: Need = Need.LABEL | Need.SCORE | Need.LOGIT | Need.GRADIENT | Need.ARTIFACT
     dtype: Any = field(init=False, default=torch.float32)
+    channels_last: bool = field(init=False, default=False)  # hand images over with the channels of a pixel side by side
 
     def __post_init__(self) -> None:
         module = self.module
@@ -58,6 +59,10 @@ class TorchModule:
         floats = [p.dtype for p in module.parameters() if p.is_floating_point()]
         object.__setattr__(self, "dtype", floats[0] if floats else torch.get_default_dtype())
         object.__setattr__(self, "module", module.to(self.device) if self.device != "cpu" else module)
+        # Convolution and pooling on a CPU take up to half the time in this layout. The values are the same; sums are made
+        # in another order.
+        images = any(isinstance(part, nn.Conv2d) for part in module.modules())
+        object.__setattr__(self, "channels_last", images and self.device == "cpu" and self.dtype == torch.float32)
 
     def prepare(self, x: Any) -> torch.Tensor:
         """Inputs as a tensor of the module's own precision and device, without a copy where there need be none."""
@@ -72,6 +77,10 @@ class TorchModule:
                 return self._response(self._call(x))
             return self._response(torch.cat([self._call(part) for part in torch.split(x, SLICE)]))
 
+    def raw(self, x: torch.Tensor) -> torch.Tensor:
+        """What the module returns, with its graph: for a model that is part of another."""
+        return self._call(self.prepare(x))
+
     def differentiate(
         self,
         before: Callable[[torch.Tensor], torch.Tensor],
@@ -80,11 +89,23 @@ class TorchModule:
         loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     ) -> Slope:
         """One forward and one backward pass; only the input's gradient is computed."""
-        x = self.prepare(x).detach().requires_grad_(True)
+        x = self._laid(self.prepare(x).detach()).requires_grad_(True)
         logits = self._call(before(x))
-        value = loss(logits, torch.as_tensor(y, device=logits.device))
+        value = self._valued(loss, logits, torch.as_tensor(y, device=logits.device))
         (slope,) = torch.autograd.grad(value.sum(), x)
-        return Slope(value.detach(), slope, self._response(logits.detach()))
+        return Slope(value.detach(), slope.contiguous(), self._response(logits.detach()))
+
+    def _valued(self, loss: Callable[[Any, Any], torch.Tensor], logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The loss. One that cannot be had of these outputs is the caller's to mend, and no failure of the module."""
+        try:
+            return loss(logits, y)
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, CasemateError):
+                raise
+            raise BadInput(
+                f"the loss cannot be had of what {self.name} returns, shape {tuple(logits.shape)}, and of y, {y.dtype} such as "
+                f"{y[:3].tolist()}: {brief(error).rstrip('.')}. Labels and the goal's class must be among the classes"
+            ) from error
 
     def jacobian(self, before: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, classes: Any) -> Jacobian:
         """One forward pass, and a backward pass for each column of `classes` ``(n, k)``."""
@@ -97,7 +118,7 @@ class TorchModule:
 
     def _call(self, x: torch.Tensor) -> torch.Tensor:
         try:
-            out: torch.Tensor = self.module(x)
+            out: torch.Tensor = self._through(x)
         except CasemateError:
             raise
         except Exception as error:
@@ -106,7 +127,27 @@ class TorchModule:
             raise TargetFailed(f"{self.name} returned a {type(out).__name__}; expected a tensor (n, classes) or (n,)")
         return out
 
+    def _laid(self, x: torch.Tensor) -> torch.Tensor:
+        return x.to(memory_format=torch.channels_last) if self.channels_last and x.ndim == 4 else x
+
+    def _through(self, x: torch.Tensor) -> Any:
+        """The module's own answer. One that cannot read the faster layout (it uses `view`) is asked again in the plain one,
+        and so from then on."""
+        laid = self._laid(x)
+        try:
+            return self.module(laid)
+        except RuntimeError:
+            if not self.channels_last or x.ndim != 4:
+                raise
+        object.__setattr__(self, "channels_last", False)
+        return self.module(x.contiguous())
+
     def _response(self, out: torch.Tensor) -> Response:
+        if out.numel() and bool(out.amax().isnan()):  # the largest of several is NaN where any of them is
+            raise TargetFailed(
+                f"{self.name} returned NaN for {int(out.isnan().reshape(len(out), -1).any(1).sum())} of {len(out)} inputs: "
+                "that is no decision; mend the network, or let it reject such inputs"
+            )
         if out.ndim == 2 and out.shape[1] > 1:
             scores = out.softmax(1) if self.output == "logits" else out
             return Response(out.argmax(1), scores, out)

@@ -6,7 +6,9 @@ An attack of an unusual kind brings a `Rig` of its own: ``check_attack(mine, rig
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import re
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,9 +21,11 @@ from numpy.typing import NDArray
 
 from ..core.adversary import Budget, Need
 from ..core.case import AnyCase, Copy, Evade, Holdout, Infer, Poison, Smuggle, Stall
-from ..core.constraint import Ball, Norm
+from ..core.constraint import Ball, Constraint, Norm
 from ..core.oracle import Known
-from ..core.sequences import Bytes
+from ..core.patch import Patch
+from ..core.sequences import Bytes, Text
+from ..core.spatial import Spatial
 from ..core.table import Column, Table
 from ..core.target import Recipe, Target, to_numpy
 
@@ -98,18 +102,32 @@ def rigs_for(info: Any) -> list[Rig]:
     """The rigs that fit an attack, by its case and modality."""
     if info.case == "evade":
         found = []
+        if Need.STRUCTURE in info.needs:
+            return [_trees(norm) for norm in info.norms]
         if "array" in info.modality:
-            found += [_array("linear", norm) for norm in info.norms]
-            found += [_array("network", info.norms[0])]
-            if not info.needs & (Need.GRADIENT | Need.LOGIT | Need.PARENT):
-                found.append(Rig(name="stumps", make=_stumps, variants=frozenset({"scale", "radius"})))
+            found += _on_arrays(info)
         if "bytes" in info.modality:
             found.append(Rig(name="bytes", make=_bytes))
+        if "text" in info.modality:
+            found.append(Rig(name="text", make=_text, budget=Budget(queries_per_row=40, gradients_per_row=5)))
         if "table" in info.modality:
             found.append(Rig(name="table", make=_table, budget=Budget(queries_per_row=20, gradients_per_row=5)))
         return found
     makers = {"poison": _poison, "infer": _infer, "copy": _copy, "stall": _stall, "smuggle": _smuggle}
     return [Rig(name=info.case, make=makers[info.case])] if info.case in makers else []
+
+
+def _on_arrays(info: Any) -> list[Rig]:
+    """The rigs for the constraints on arrays that an attack knows."""
+    found = []
+    if "Ball" in info.within and info.norms:
+        found += [_array("linear", norm) for norm in info.norms]
+        found += [_array("network", info.norms[0])]
+        if not info.needs & (Need.GRADIENT | Need.LOGIT | Need.PARENT):
+            found.append(Rig(name="stumps", make=_stumps, variants=frozenset({"scale", "radius"})))
+    if "Table" in info.within:
+        found.append(Rig(name="columns", make=_columns, budget=Budget(queries_per_row=20, gradients_per_row=20)))
+    return found + [_picture(kind) for kind in ("spatial", "patch") if kind.capitalize() in info.within]
 
 
 # inputs that are arrays ---------------------------------------------------------------------------------------------
@@ -118,6 +136,20 @@ def rigs_for(info: Any) -> list[Rig]:
 def _array(kind: str, norm: Norm) -> Rig:
     every: frozenset[Any] = frozenset({"shift", "scale", "radius", "single"})
     return Rig(name=f"{kind} {norm}", make=lambda variant: _torch(kind, norm, variant), variants=every)
+
+
+def _picture(kind: str) -> Rig:
+    """The network, under a constraint that only pictures have."""
+
+    def make(variant: Variant) -> Setup:
+        made = _torch("network", "linf", variant)
+        low, high, size = variant.low, variant.low + variant.scale, min(variant.radius, 1.0)
+        turned = Spatial(degrees=30.0 * size, pixels=2.0 * size, angles=5, shifts=3, low=low, high=high)
+        assert isinstance(made.case, Evade)
+        within: Constraint = turned if kind == "spatial" else Patch(0.12 * size, low, high)
+        return replace(made, case=replace(made.case, within=within))
+
+    return Rig(name=kind, make=make, variants=frozenset({"shift", "scale", "radius", "single"}))
 
 
 def points(shape: tuple[int, ...], seed: int = 3) -> NDArray[np.float64]:
@@ -176,7 +208,56 @@ def _stumps(variant: Variant) -> Setup:
     y = target.respond(x).label
     tally.rows = 0
     ball = Ball("linf", 0.2 * variant.scale * variant.radius, variant.low, variant.low + variant.scale)
-    return Setup(case=Evade(x, y, within=ball, row=ROWS.copy()), target=target, tally=tally)
+    known = Known(data=(x.copy(), y.copy()))
+    return Setup(case=Evade(x, y, within=ball, row=ROWS.copy()), target=target, known=known, tally=tally)
+
+
+class _CountedModel:
+    """A model that counts the rows it is asked about, and is the same otherwise."""
+
+    def __init__(self, model: Any, tally: Tally) -> None:
+        self._model, self._tally = model, tally
+
+    def forward(self, x: Any) -> Any:
+        self._tally.rows += len(x)
+        return self._model.forward(x)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+
+@functools.cache
+def _forest(low: float, scale: float) -> Any:
+    """A small forest behind a scaler, as a model; trained and read once for each domain, because that is slow.
+
+    Trees split in float32, and inputs in other units are other numbers: the scaler makes the same problem of them.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import MinMaxScaler
+
+    from ..targets.wrap import wrap
+
+    x = np.random.default_rng(12).random((120, 4))
+    y = (x[:, 0] + x[:, 1] * x[:, 2] > 0.8).astype(np.int64) + (x[:, 3] > 0.8)
+    scaler = MinMaxScaler().fit(low + scale * np.array([[0.0] * 4, [1.0] * 4]))
+    target: Any = wrap(make_pipeline(scaler, RandomForestClassifier(5, max_depth=3, random_state=0).fit(x, y)), name="toy forest")
+    return target
+
+
+def _trees(norm: Norm) -> Rig:
+    def make(variant: Variant) -> Setup:
+        tally, target = Tally(), _forest(variant.low, variant.scale)
+        target = target.replace(model=_CountedModel(target.model, tally))
+        x = variant.low + variant.scale * points((4,))
+        y = to_numpy(target.respond(x).label)
+        radius = variant.radius * {"linf": 0.25, "l2": 0.3, "l1": 0.35, "l0": 1}[norm]
+        ball = Ball(norm, radius * (1.0 if norm == "l0" else variant.scale), variant.low, variant.low + variant.scale)
+        case = Evade(x.astype(np.float32) if variant.single else x, y, within=ball, row=ROWS.copy())
+        tally.rows = 0
+        return Setup(case=case, target=target, known=Known(data=(x.copy(), y.copy())), tally=tally)
+
+    return Rig(name=f"trees {norm}", make=make, variants=frozenset({"scale", "radius", "single"}))
 
 
 # inputs that are not ------------------------------------------------------------------------------------------------
@@ -220,6 +301,34 @@ def _bytes(variant: Variant) -> Setup:
     return Setup(case=Evade(x, y, within=within, row=ROWS.copy()), target=target, tally=tally)
 
 
+RUDE = {"idiot": 2.0, "stupid": 1.5, "crap": 1.2, "fool": 1.1, "nice": -0.8, "thanks": -1.0}
+OTHER_WORDS = {"idiot": ("person",), "stupid": ("unwise", "silly"), "crap": ("stuff",), "fool": ("fellow",)}
+COMMENTS = (
+    "you are an idiot", "what a stupid thing to say", "Thanks, you fool!", "this is crap and you are stupid",
+    "don't be such a fool", "idiot, idiot, idiot", "nice try, stupid",
+)  # fmt: skip
+
+
+def _rude(x: list[str]) -> NDArray[np.float64]:
+    """How rude the words are, each by itself: a model of a bag of words, as real ones are."""
+    z = np.array([sum(RUDE.get(word, 0.0) for word in re.findall(r"\w+", row.lower())) for row in x])
+    up = 1 / (1 + np.exp(-4 * (z - 0.4)))
+    return np.stack([1 - up, up], 1)
+
+
+def _other_words(word: str) -> tuple[str, ...]:
+    return OTHER_WORDS.get(word.lower(), ())
+
+
+def _text(variant: Variant) -> Setup:
+    from ..targets.wrap import wrap
+
+    tally = Tally()
+    target = wrap(counted(tally, _rude), output="scores", classes=2, version="1", name="toy comments")
+    case = Evade(list(COMMENTS), np.ones(len(COMMENTS), np.int64), within=Text(6, words=_other_words), row=ROWS.copy())
+    return Setup(case=case, target=target, tally=tally)
+
+
 def _credit(frame: Any) -> NDArray[np.float64]:
     z = 0.02 * (frame["income"].to_numpy(float) - 50) - 0.1 * frame["loans"].to_numpy(float)
     z = z + 0.3 * (frame["home"].to_numpy() == "own") - 0.01 * (frame["age"].to_numpy(float) - 40)
@@ -246,6 +355,28 @@ def _table(variant: Variant) -> Setup:
         "age": Column(kind="int", low=18, high=99, immutable=True), "home": Column(kind="category", values=("own", "rent")),
     })  # fmt: skip
     return Setup(case=Evade(x, y, within=within, row=ROWS[:n].copy()), target=target, tally=tally)
+
+
+def _columns(variant: Variant) -> Setup:
+    """Rows of numbers with names: a linear model that can be differentiated, and relations between its columns."""
+    from ..targets.wrap import wrap
+    from ._nets import Counted, linear
+
+    tally, rng, n = Tally(), np.random.default_rng(6), 6
+    x = np.concatenate([rng.uniform(20, 80, (n, 2)), rng.integers(0, 5, (n, 1)), np.eye(3)[rng.integers(0, 3, n)]], 1)
+    x[:, 1] = np.maximum(x[:, 0], x[:, 1])
+    model = wrap(Counted(linear(6, 2, 5, 0.0), tally, low=0.0, scale=1.0).eval(), name="toy columns")
+    y = to_numpy(model.respond(x).label)
+    tally.rows = 0
+    within = Table(
+        columns={
+            "paid": Column(kind="real", low=0, high=100), "owed": Column(kind="real", low=0, high=100, direction=1),
+            "cards": Column(kind="int", low=0, high=9), **{name: Column(kind="int", low=0, high=1) for name in ("a", "b", "c")},
+        },
+        relations={"no more than is owed": "paid <= owed"}, names=("paid", "owed", "cards", "a", "b", "c"),
+        one_of=(("a", "b", "c"),),
+    )  # fmt: skip
+    return Setup(case=Evade(x, y, within=within, row=ROWS[:n].copy()), target=model, tally=tally)
 
 
 # sets ---------------------------------------------------------------------------------------------------------------

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ...core.adversary import Need
 from ...core.attack import attack
 from ...core.case import Evade
 from ...core.constraint import Ball
-from ...core.errors import BadInput
 from ...core.oracle import Oracle
 from ...core.random import RowRandom
-from .._rows import Rows
+from .._rows import Rows, started
+from . import _l1
+from ._apgd import ball_of
 from ._losses import cross_entropy, steepest
 
 
 @attack(
     "evasion.pgd",
     needs=Need.GRADIENT | Need.LABEL,
-    papers=("arXiv:1706.06083",),
-    aka=("PGD", "BIM", "projected gradient descent"),
+    norms=("linf", "l2", "l1"),
+    papers=("arXiv:1706.06083", "arXiv:1904.13000"),
+    aka=("PGD", "BIM", "projected gradient descent", "sparse l1 descent"),
     spends="restarts x (steps gradients + 1 look) per row",
-    static_cost=lambda a: a.restarts * (3 * a.steps + 1),
+    static_cost=lambda a: a.restarts * (3 * a.draws * a.steps + 1),
 )
 class PGD:
     """Step along the steepest direction of the loss, project, repeat.
@@ -32,12 +36,18 @@ class PGD:
     Yields after every step, so stopping early or running out of budget always leaves a usable claim. The last move is
     looked at too. Through random stages, raise `draws` (expectation over transformation).
 
+    In l1 the steepest direction is a single coordinate, which would take as many steps as values must change. A step
+    goes evenly to the `top` share of coordinates with the largest slopes that are not at the end of the domain already,
+    and is projected exactly onto ball and box.
+
     Args:
         steps: Gradient steps of each restart.
         stride: Step length as a share of the radius.
-        restarts: Starts; the first from the input itself unless `random_start`, the others from uniform points.
+        restarts: Starts; the first from the case's own start, else from the input itself unless `random_start`, the others
+            from uniform points.
         random_start: Whether the first start is random too.
         draws: Gradients averaged at each step, for targets with randomness.
+        top: In l1, the share of coordinates that move in a step. No other norm heeds it.
     """
 
     steps: int = 40
@@ -45,28 +55,44 @@ class PGD:
     restarts: int = 1
     random_start: bool = False
     draws: int = 1
+    top: float = 0.01
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
-        ball, loss = case.within, cross_entropy(case)
-        if not isinstance(ball, Ball):
-            raise BadInput(f"evasion.pgd moves inside a Ball; got {type(ball).__name__}")
+        ball, loss = ball_of(case, "evasion.pgd"), cross_entropy(case)
         at = Rows.begin(case)
         # With no radius to take a share of (health check 14), half of the domain serves.
-        step = self.stride * min(ball.radius, (ball.high - ball.low) / 2)
+        step = self.stride * min(ball.radius, (ball.high - ball.low) / 2 * _size(at.x, ball))
         for restart in range(self.restarts):
-            if restart or self.random_start:
-                start = ball.sample(at.origin.cpu().numpy(), rng, at.row, (restart,))
-                at = at.at(ball.project(torch.as_tensor(start, dtype=at.x.dtype, device=at.x.device), at.origin))
-            else:
-                at = at.at(at.origin)
+            at = at.at(self._start(case, at, rng, restart))
             for _ in range(self.steps):
                 here = oracle.gradient(at.x, y=at.y, rows=at.row, loss=loss, draws=self.draws)
                 at = at.see(case, here.response, here.loss)
-                at = at.at(ball.project(at.x + step * steepest(here.slope.to(at.x.dtype), ball.norm), at.origin))
-                at = yield at
+                at = yield at.at(self._moved(at, here.slope.to(at.x.dtype), ball, step))
             if len(at):
                 at = yield _last(oracle, case, at, loss)
         return at
+
+    def _start(self, case: Evade, at: Rows, rng: RowRandom, restart: int) -> Tensor:
+        ball, given = case.within, started(case) if restart == 0 else None
+        assert isinstance(ball, Ball)
+        if given is not None:
+            return given
+        if not restart and not self.random_start:
+            return at.origin
+        start = ball.sample(at.origin.cpu().numpy(), rng, at.row, (restart,))
+        return torch.as_tensor(ball.project(torch.as_tensor(start, dtype=at.x.dtype, device=at.x.device), at.origin))
+
+    def _moved(self, at: Rows, slope: Tensor, ball: Ball, step: float) -> Tensor:
+        if ball.norm != "l1":
+            return torch.as_tensor(ball.project(at.x + step * steepest(slope, ball.norm), at.origin))
+        stuck = torch.where(slope > 0, at.x >= ball.high, at.x <= ball.low)
+        share = torch.full((len(at),), self.top, device=at.x.device)
+        return _l1.project(at.x + step * _l1.sparse(slope, share, stuck), at.origin, ball)
+
+
+def _size(x: Tensor, ball: Ball) -> float:
+    """How much longer than one value's range the domain is, in l1; the other norms take the range itself."""
+    return float(math.prod(x.shape[1:])) if ball.norm == "l1" else 1.0
 
 
 def _last(oracle: Oracle, case: Evade, at: Rows, loss: Any) -> Rows:

@@ -30,6 +30,7 @@ _BALL: tuple[tuple[str, dict[str, Any]], ...] = (
     ("evasion.transfer", {}),
     ("evasion.square", {"steps": 5000}),
     ("evasion.rays", {}),
+    ("evasion.cgba", {}),
     ("evasion.surfree", {}),
     ("evasion.hopskipjump", {}),
 )

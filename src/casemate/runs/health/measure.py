@@ -35,7 +35,8 @@ def measure(
     facts["unasked"] = int((calls == 0).sum()) if Need.STRUCTURE not in attack.info.needs else 0
     facts["outside"] = int((~judged.inside).sum())
     facts["silent"] = int((trace.believed & judged.inside & ~judged.met).sum())
-    facts["forgotten"] = int((witness.hit & ~trace.believed & ~judged.met).sum())
+    # A change for all rows wins some and loses others on the way: nothing of that was a claim.
+    facts["forgotten"] = 0 if attack.info.scope == "set" else int((witness.hit & ~trace.believed & ~judged.met).sum())
     if optimises(attack, case):
         facts["unmeasured"] = int((~trace.measured & ~trace.believed).sum())
     facts["random_seen"] = bool(endpoint.target.random)  # declared, or seen before the attack began
@@ -76,7 +77,7 @@ def looks_inside(attack: Any, setting: Setting) -> bool:
 
 def optimises(attack: Any, case: Evade) -> bool:
     """Whether check 11 applies: not to random trials, to a climb on the attacker's own parent, to a search over edits, to
-    one change for all rows, or to what solves exactly."""
+    one change for all rows, to what solves exactly, or to a climb on a model of its own."""
     if not isinstance(case.within, Ball) or attack.info.baseline or attack.info.scope == "set":
         return False
-    return not attack.info.needs & (Need.PARENT | Need.STRUCTURE)
+    return not attack.info.needs & (Need.PARENT | Need.STRUCTURE | Need.DATA)
