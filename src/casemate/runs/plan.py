@@ -28,6 +28,7 @@ from .versions import versions
 
 SHARD = 50  # rows of a stateless shard: two workers share a hundred rows evenly
 BASELINE = "baseline"
+STAND_INS = ("evasion.transfer_surrogate", "evasion.transfer_similar")
 PROBES = 2 * FEW + 4 * (33 + 26)  # rows of the health checks that look at slopes
 AGAIN = 65 + FEW  # rows of those that look at claims and answers again
 CURVE = ("evasion.fmn", 2.0)  # the attack behind a security curve, and how far the curve goes, in radii
@@ -63,6 +64,7 @@ QUICK = Profile(
     name="quick", rows=30, queries_per_row=150, seeds=1, members=200, flood=2000, asks=300, curve_rows=20,
     params={
         "evasion.pgd": {"steps": 20}, "evasion.apgd_ce": {"steps": 30}, "evasion.square": {"steps": 150},
+        "evasion.fmn": {"steps": 50}, "evasion.transfer_surrogate": {"epochs": 4}, "evasion.transfer_similar": {"epochs": 5},
     },
 )  # fmt: skip
 STANDARD = Profile(name="standard")
@@ -214,6 +216,8 @@ def _why_not(info: Any, bench: Bench, adversary: Adversary) -> str | None:
         return "no target is bound to the description"
     if info.case == "copy" and Need.ARTIFACT in adversary.may:
         return "whoever holds the model need not copy it"
+    if Need.ARTIFACT in adversary.may and info.id in STAND_INS:
+        return "whoever holds the model needs no stand-in"
     missing = info.needs & ~adversary.may
     if missing:
         return f"needs {', '.join(missing.names)}, which {adversary.name} does not hold"

@@ -30,6 +30,7 @@ WIDE = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4))  # l1: factors on the radius, and th
 OFTEN = 0.04  # l1: a checkpoint after this share of the steps
 DENSE = 0.2  # l1: share of coordinates that move at first
 SPARSER, FEWER, SHORTER, SHORTEST = 0.95, 1.5, 1.5, 0.1  # l1: see `_check_sparse`
+ROUNDING = 1e-7  # of the domain: what is nearer than that is the same place
 NORMS = ("linf", "l2", "l1")
 
 
@@ -144,7 +145,7 @@ def _afresh(at: Rows, ball: Ball, given: bool) -> Rows:
     if ball.norm != "l1":
         return at.keep(before=x, top_marked=none, step=zero + 2 * _reach(at, ball), halved=torch.ones_like(at.broken))
     size = x.flatten(1).shape[1]
-    changed = _changed(x, at.origin).to(at.loss.dtype)
+    changed = _changed(x, at.origin, ball).to(at.loss.dtype)
     share, sparsity = (changed / size / FEWER, changed) if given else (zero + DENSE, zero + size)
     return at.keep(share=share, sparsity=sparsity, step=zero + _longest(ball, size))
 
@@ -185,7 +186,7 @@ def _check_sparse(at: Rows, slope: Tensor, ball: Ball) -> tuple[Rows, Tensor]:
     shorten theirs by a factor of 1.5, down to a tenth.
     """
     state = at.state
-    changed = _changed(state["top"], at.origin).to(at.loss.dtype)
+    changed = _changed(state["top"], at.origin, ball).to(at.loss.dtype)
     size = at.x.flatten(1).shape[1]
     sparser = changed < SPARSER * state["sparsity"]
     longest = _longest(ball, size)
@@ -220,7 +221,8 @@ def _move_sparse(at: Rows, slope: Tensor, ball: Ball, scale: float) -> Rows:
 
     Unlike as published, coordinates that are at the end of the domain already leave their place to others.
     """
-    stuck = torch.where(slope > 0, at.x >= ball.high, at.x <= ball.low)
+    edge = ROUNDING * (ball.high - ball.low)
+    stuck = torch.where(slope > 0, at.x >= ball.high - edge, at.x <= ball.low + edge)
     step = _wide(at.state["step"], at.x) * _l1.sparse(slope, at.state["share"], stuck)
     return at.at(_l1.project(at.x + step, at.origin, ball, scale))
 
@@ -235,8 +237,9 @@ def _longest(ball: Ball, size: int) -> float:
     return min(ball.radius, (ball.high - ball.low) / 2 * size)
 
 
-def _changed(x: Tensor, origin: Tensor) -> Tensor:
-    return (x != origin).flatten(1).sum(1)
+def _changed(x: Tensor, origin: Tensor, ball: Ball) -> Tensor:
+    """How many values of each row were moved, by more than rounding."""
+    return ((x - origin).abs() > ROUNDING * (ball.high - ball.low)).flatten(1).sum(1)
 
 
 def _put(whole: Tensor, which: Tensor, some: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class TransferSurrogate:
     steps: int = 10
     width: int = 16
     members: int = 1
-    epochs: int = 15
+    epochs: int = 8
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Inputs, None, Inputs]:
         climb, notes = Transfer.named(self.method, steps=self.steps), _Notes.of(case)

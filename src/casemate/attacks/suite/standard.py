@@ -77,6 +77,8 @@ class Standard:
 
     def stages(self, oracle: Oracle, case: Evade) -> tuple[Any, ...]:
         """The attacks to run, in order."""
+        if not oracle.granted(Need.LABEL):
+            raise NotGranted(f"suite.standard needs label, which {oracle.adversary.name} does not hold")
         found = tuple(made for made in _fitting(oracle, case) if made.info.id not in self.skip)
         if not found:
             held = ", ".join(oracle.adversary.may.names)

@@ -182,7 +182,7 @@ def _unbounded(c: _Counts) -> Lines:
     elif c.seen("unbounded_error"):
         yield line(14, None, str(c.first("unbounded_error")))
     else:
-        yield absent(14, "no row stood, or the constraint has no radius")
+        yield absent(14, "no row stood, the constraint has no radius, or the attack learns from all rows together")
 
 
 def _inference(c: _Counts) -> Lines:

@@ -59,7 +59,7 @@ def _reruns(
 ) -> dict[str, Any]:
     unbroken = np.flatnonzero(~judged.met)[:FEW]
     facts: dict[str, Any] = {}
-    if len(unbroken) and isinstance(case.within, Ball):
+    if len(unbroken) and isinstance(case.within, Ball) and attack.info.scope != "set":  # what learns from all rows is dear
         left = case.only(unbroken)
         facts |= reruns.unbounded(attack, left, setting, meter) | reruns.doubled(attack, left, setting, meter)
         facts |= reruns.ablated(attack, left, setting, meter)
