@@ -57,7 +57,15 @@ def leading(assessments: Sequence[Assessment], most: int = 3) -> list[tuple[Asse
     """The findings to read first over all systems: by severity, one system after another within it."""
     every = [(one, finding, place) for one in assessments for place, finding in enumerate(one.findings)]
     every.sort(key=lambda item: (item[1].status is not Status.BROKEN, SEVERITIES.index(item[1].severity), item[2]))
-    return [(one, finding) for one, finding, _ in every[:most]]
+    chosen: list[tuple[Assessment, Finding]] = []
+    told = set()
+    for one, finding, _ in every:
+        # Two threats that one attack shows are one thing to read.
+        shown = evidence_id(finding.evidence[0]) if finding.evidence else finding.threat
+        if (one.name, shown) not in told and len(chosen) < most:
+            told.add((one.name, shown))
+            chosen.append((one, finding))
+    return chosen
 
 
 def details(assessment: Assessment) -> RenderableType:

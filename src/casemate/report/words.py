@@ -53,6 +53,7 @@ BUCKETS = {"broken": "broken", "resisted": "resisted", "unclear": "inconclusive"
 _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _DOES = {
     "evasion": "changes decisions of",
+    "suite": "changes decisions of",
     "poisoning": "poisons the training of",
     "privacy": "learns who is in the training data of",
     "extraction": "copies",

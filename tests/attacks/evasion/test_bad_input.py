@@ -352,7 +352,7 @@ def dawdling(logits, x):
 
 @every
 def test_a_slow_target_ends_with_the_time_and_says_so(name):
-    evidence = attacked(name, Changed(dawdling), budget=cm.Budget(seconds=0.02), within=ball(name, 1e-5))
+    evidence = attacked(name, Changed(dawdling), budget=cm.Budget(seconds=0.003), within=ball(name, 1e-5))
     assert evidence.verdict == "inconclusive"
     assert "time" in evidence.extra.get("stopped", ""), evidence.extra
 

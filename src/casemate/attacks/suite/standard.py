@@ -45,7 +45,7 @@ _OTHER: tuple[tuple[str, dict[str, Any]], ...] = (
     ("evasion.characters", {}),
     ("evasion.substitution", {}),
     ("evasion.edits", {}),
-    ("evasion.genetic", {}),
+    ("evasion.genetic", {"generations": 10}),
 )
 
 
