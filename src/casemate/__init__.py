@@ -45,7 +45,8 @@ _WHERE = {
     "targets.pipeline": ("Argmax", "Cut", "Pipeline", "Stage", "Threshold"),
     "targets.wrap": ("wrap",),
 }  # fmt: skip
-_ROOMS = ("attacks", "controls", "testing")  # `cm.attacks.PGD(steps=100)`
+# `cm.attacks.PGD(steps=100)`, `cm.containers.zip_()`
+_ROOMS = {"attacks": "attacks", "controls": "controls", "testing": "testing", "containers": "core.containers"}
 _HOME = {name: module for module, names in _WHERE.items() for name in names}
 __all__ = sorted(_HOME)  # noqa: PLE0605 - one table serves __all__, __getattr__ and __dir__
 
@@ -57,7 +58,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
     if name in _ROOMS:
-        return importlib.import_module(f"{__name__}.{name}")
+        return importlib.import_module(f"{__name__}.{_ROOMS[name]}")
     raise AttributeError(f"module 'casemate' has no attribute {name!r}")
 
 

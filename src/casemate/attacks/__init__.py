@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from typing import Any
 
@@ -68,7 +69,8 @@ _HOME = {name: module for module, name in _CLASSES.items()}
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    near = ", ".join(difflib.get_close_matches(name, _HOME)) or "`casemate attacks` lists them"
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; did you mean: {near}")
 
 
 def __dir__() -> list[str]:

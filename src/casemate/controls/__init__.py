@@ -8,17 +8,30 @@ pipeline/    the way an artifact travels
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
-MODULES = (
-    "service.labels_only",
-    "service.query_budget",
-    "service.round_scores",
-    "inference.canonicalise",
-    "inference.transport_quantise",
-    "training.adversarial",
-    "pipeline.digest_pin",
-)
+_CLASSES = {
+    "service.labels_only": "LabelsOnly",
+    "service.query_budget": "QueryBudget",
+    "service.round_scores": "RoundScores",
+    "inference.canonicalise": "Canonicalise",
+    "inference.transport_quantise": "TransportQuantise",
+    "training.adversarial": "Adversarial",
+    "pipeline.digest_pin": "DigestPin",
+}
+MODULES = tuple(_CLASSES)
+_HOME = {name: module for module, name in _CLASSES.items()}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; its controls: {', '.join(_HOME)}")
+
+
+def __dir__() -> list[str]:
+    return [*_HOME, "MODULES", "as_table", "facts_of"]
 
 
 def facts_of(control: Any) -> tuple[tuple[str, Any], ...]:

@@ -33,7 +33,12 @@ class Goal(Protocol):
 
 def best_other(logits: Array, y: Array) -> tuple[Array, Array]:
     """The score of class `y`, and the best of the others. Masked with minus infinity, never by multiplying."""
+    size = logits.shape[-1]
+    if size < 2:
+        raise BadInput(f"the target shows {size} number a row, and this goal compares classes; give Shift, or a goal of your own")
     if getattr(y, "ndim", 0) == 0:  # one class for all rows
+        if not 0 <= int(y) < size:
+            raise BadInput(f"the goal's class {int(y)} is not one of the target's {size}; give 0 to {size - 1}")
         y = logits.argmax(-1) * 0 + int(y)
     index = y.reshape(-1, 1)
     if hasattr(logits, "gather"):  # torch, which takes no other type for an index

@@ -268,7 +268,10 @@ class Oracle:
         """The public parent as an oracle of its own: free of queries, its compute counted under ``parent``."""
         self._require(Need.PARENT)
         if self._known.parent is None:
-            raise NotGranted(f"{self.adversary.name}: a public parent is stated, but the description binds none to attack with")
+            raise NotGranted(
+                f"{self.adversary.name}: a public parent is granted, but none is bound; bind it in the description, or give "
+                "known=Known(parent=...) to run"
+            )
         may = Need.LABEL | Need.SCORE | Need.LOGIT | Need.GRADIENT | Need.ARTIFACT
         mine = replace(self.adversary, name=f"{self.adversary.name} on the parent", may=may, budget=type(self.adversary.budget)())
         return _Parent(Endpoint(self._known.parent), mine, self._meter)

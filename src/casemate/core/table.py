@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -68,6 +68,10 @@ class Table:
     def __post_init__(self) -> None:
         made = {name: Relation(one) if isinstance(one, str) else one for name, one in self.relations.items()}
         object.__setattr__(self, "relations", made)
+        if self.names:  # of a frame the columns are known when it is seen
+            for relation in made.values():
+                if isinstance(relation, Relation):
+                    _known(relation, self.names)
         known = set(self.names) or set(self.columns)
         strange = [name for group in self.one_of for name in group if name not in known]
         strange += [name for name in self.columns if self.names and name not in known]
@@ -97,8 +101,7 @@ class Table:
     def _holds(self, relation: Any, columns: Columns, frame: Any) -> Any:
         if not isinstance(relation, Relation):
             return relation(frame)
-        if missing := [name for name in relation.columns if name not in columns]:
-            raise BadInput(f"relation {relation.text!r}: the table has no column {missing[0]!r}; it has {', '.join(columns)}")
+        _known(relation, columns)
         return relation(columns)
 
     def open(self, x: Any) -> Columns:
@@ -237,6 +240,12 @@ class Table:
 
 
 _FIXED = Column(kind="category", immutable=True)
+
+
+def _known(relation: Relation, columns: Collection[str]) -> None:
+    """Refuse a relation about a column that is not there."""
+    if missing := [name for name in relation.columns if name not in columns]:
+        raise BadInput(f"relation {relation.text!r}: the table has no column {missing[0]!r}; it has {', '.join(columns)}")
 
 
 def _draw(column: Column, old: Any, rng: np.random.Generator) -> Any:

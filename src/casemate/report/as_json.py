@@ -14,6 +14,7 @@ from .personal import hidden, redact_rows
 from .view import Decision, Limits, view
 from .weighed import is_assumed, price
 from .words import evidence_id, sentence, tally
+from .worst import worst_case
 
 FORMAT = "casemate.report/1"
 _ALL = Limits(samples=0, sampled=0, decisions=1_000_000)
@@ -34,6 +35,7 @@ def _assessment(assessment: Assessment, hide: bool) -> dict[str, Any]:
         written["evidence"] = [_evidence(e, id, hide) for e, id in zip(finding.evidence, ids, strict=True)]
         lead = ids[0] if ids else ""
         said = {"sentence": sentence(finding, assessment.system, lead), "price": price(finding), "assumed": is_assumed(finding)}
+        said |= {"worst_case": plain(worst_case(finding.evidence))}
         findings.append({**written, **said})
     # The rows of the hardening table as given may hold records; the table is there too, as it is printed.
     head, rows = hardening(assessment.hardening)

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from ..core.evidence import Cost, Evidence
 from ._svg import path, tag
+from .distances import Distances
 from .words import clean, cost_brief, is_share, measured, short
 
 MAX_SERIES = 5
@@ -27,8 +28,18 @@ class Series:
     steps: bool = True  # a share broken by then jumps; a security curve between measured radii does not
 
 
-def curves(series: Sequence[Series], x_label: str, y_label: str = "rows broken") -> Markup:
-    """One chart with its legend. Bands are clipped to [0, 1]; x is logarithmic where it spans more than a decade and a half."""
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A chart with what stands below it: a legend of swatches and names, how to read it, the smallest changes found."""
+
+    chart: Markup
+    legend: tuple[tuple[Markup, str], ...]
+    caption: str = ""
+    distances: tuple[Distances, ...] = ()
+
+
+def curves(series: Sequence[Series], x_label: str, y_label: str = "rows broken", mark: float | None = None) -> Markup:
+    """One chart, with a line at x = `mark`. Bands are clipped to [0, 1]; x is logarithmic where it spans more than a decade and a half."""
     shown = [s for s in series if s.points][:MAX_SERIES]
     if not shown:
         return Markup("")
@@ -36,6 +47,9 @@ def curves(series: Sequence[Series], x_label: str, y_label: str = "rows broken")
     scale, ticks, log = _axis(min(xs, default=0), max(xs, default=1))
     body = [_grid(ticks, scale, f"{x_label}{', log scale' if log else ''}", y_label)]
     end = max(xs, default=1)
+    if mark is not None and math.isfinite(mark) and 0 < mark <= end:
+        body.append(tag("line", x1=scale(mark), x2=scale(mark), y1=_y(1), y2=_y(0), class_="mark"))
+        body.append(tag("text", f"stated: {_tick(mark)}", x=scale(mark) + 4, y=_y(0) - 5, class_="tick"))
     for i, one in enumerate(shown):
         body.append(_series(one, i, scale, end))
     label = f"{y_label} against {x_label}: " + "; ".join(s.label for s in shown)

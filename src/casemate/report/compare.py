@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from ..core.evidence import Evidence
 from . import charts
+from .distances import CAPTIONS
 from .view import Measured, Shown, View
 from .words import access_words, clean, look
 
@@ -39,7 +40,7 @@ class Comparison:
     name: str
     lines: tuple[Line, ...]
     axis: Markup
-    curves: tuple[tuple[Markup, tuple[tuple[Markup, str], ...]], ...]
+    curves: tuple[charts.Drawn, ...]
 
 
 def comparisons(views: Sequence[View]) -> tuple[Comparison, ...]:
@@ -107,7 +108,7 @@ def _compare(group: Sequence[View]) -> Comparison | None:
     return Comparison(name=name, lines=tuple(lines), axis=charts.price_axis(rows), curves=_overlaid(held))
 
 
-def _overlaid(held: Sequence[tuple[View, tuple[Shown, Measured]]]) -> tuple[tuple[Markup, tuple[tuple[Markup, str], ...]], ...]:
+def _overlaid(held: Sequence[tuple[View, tuple[Shown, Measured]]]) -> tuple[charts.Drawn, ...]:
     """Query-success curves of all overlays. Queries and calls on an own copy never share an axis."""
     axes = {"queries": "queries to the deployed endpoint, per row", "own calls": "calls on an own copy, per row"}
     found = []
@@ -118,5 +119,5 @@ def _overlaid(held: Sequence[tuple[View, tuple[Shown, Measured]]]) -> tuple[tupl
             legend = tuple(
                 (charts.swatch(i), f"{s.label} [{m.id}]") for i, (s, (_, m)) in enumerate(zip(series, have, strict=True))
             )
-            found.append((charts.curves(series, label, "rows broken"), legend))
+            found.append(charts.Drawn(charts.curves(series, label, "rows broken"), legend, CAPTIONS[kind]))
     return tuple(found)

@@ -17,8 +17,11 @@ from . import charts, costs, picture
 from .cards import unchanged
 from .compare import Comparison, comparisons
 from .coverage import Row, uncovered
+from .distances import CAPTIONS, stated_radius
+from .health import PAGE, why_not
 from .machine import local
 from .personal import REDACTED
+from .stages import ran, skipped
 from .view import Limits, Shown, View, leading, opening, title, view
 from .words import BUCKETS, TONES, and_more, clean, cost_brief, in_bucket, look, measured, said, short, spread
 
@@ -93,9 +96,11 @@ def _environment() -> Environment:
         "measured": measured, "in_bucket": in_bucket, "spread": spread, "ledger": ledger, "unchanged": unchanged,
         "finding_curves": finding_curves, "by_phase": by_phase, "verdict_tone": lambda verdict: look(Status(str(verdict))).tone,
         "digest": lambda one: one.assessment.digest(), "terms": _TERMS, "tones": TONES, "buckets": BUCKETS, "redacted": REDACTED,
+        "ran": ran, "skipped": skipped, "why_not": why_not, "health_page": PAGE,
     }  # fmt: skip
     macros: Any = env.get_template("macros.html.j2").module
-    env.globals |= {name: getattr(macros, name) for name in ("chart_block", "status", "more", "severity", "ruled", "counted")}
+    shared = ("chart_block", "health_block", "checked", "status", "more", "severity", "ruled", "counted")
+    env.globals |= {name: getattr(macros, name) for name in shared}
     return env
 
 
@@ -122,18 +127,20 @@ def ledger(spent: dict[str, int]) -> list[tuple[str, str]]:
     return [(clean(kind).replace("_", " "), f"{amount:,}") for kind, amount in spent.items() if amount]
 
 
-def finding_curves(one: Shown) -> list[tuple[Markup, list[tuple[Markup, str]]]]:
-    """The curves of a finding's evidence, those of one kind in one chart, each chart with its legend."""
+def finding_curves(one: Shown) -> list[charts.Drawn]:
+    """The curves of a finding's evidence, those of one kind in one chart."""
     kinds = dict.fromkeys(name for m in one.measured for name in m.evidence.curves)
     found = []
     for kind in kinds:
         held = [m for m in one.measured if m.evidence.curves.get(kind)][: charts.MAX_SERIES]
-        series = [charts.Series(m.evidence.attack, m.evidence.curves[kind], kind != "radius") for m in held]
-        if series:
-            chart = charts.curves(series, _AXES.get(kind, kind), held[0].evidence.measure)
-            found.append(
-                (chart, [(charts.swatch(i), f"{s.label} [{m.id}]") for i, (s, m) in enumerate(zip(series, held, strict=True))])
-            )
+        if held:
+            by_radius = kind == "radius"
+            series = [charts.Series(m.evidence.attack, m.evidence.curves[kind], not by_radius) for m in held]
+            mark = stated_radius(held[0].evidence) if by_radius else None
+            legend = tuple((charts.swatch(i), f"{m.evidence.attack} [{m.id}]") for i, m in enumerate(held))
+            nearest = tuple(m.distances for m in held if m.distances) if by_radius else ()
+            chart = charts.curves(series, _AXES.get(kind, kind), held[0].evidence.measure, mark)
+            found.append(charts.Drawn(chart, legend, CAPTIONS.get(kind, ""), nearest))
     return found
 
 

@@ -10,6 +10,7 @@ from ..core.finding import Assessment
 from .coverage import Row, uncovered
 from .decisions import Decision
 from .machine import local
+from .stages import ran, skipped
 from .view import Limits, Measured, Shown, View, leading, opening, title, view
 from .weighed import Ruling
 from .words import BUCKETS, and_more, clean, cost_brief, in_bucket, measured, said, short, spread
@@ -197,17 +198,36 @@ def _finding(s: Shown) -> list[str]:
     lines.append("")
     head = ("Evidence", "Attack", "Verdict", "Measured", "n", "Baseline", "Cost", "Health")
     lines += table(head, map(_attack, s.measured))
-    failed = [c for m in s.measured for c in m.evidence.health if c.ok is False]
-    lines += [f"- failed check {c.number}, {escape(c.name)}: {escape(c.detail)}" for c in failed]
-    return [*lines, ""] if failed else lines
+    lines += [escape(s.worst.said), ""] if s.worst else []
+    for m in s.measured:
+        lines += _stages(m)
+    notes = [note for m in s.measured for note in _notes(m)]
+    return [*lines, *notes, ""] if notes else lines
+
+
+def _stages(m: Measured) -> list[str]:
+    """Of a cascade, which attack took how many rows at what cost."""
+    rows = [(escape(g.attack), g.rows, f"{g.calls:,} ({g.bill})", g.worth or "no call", escape(g.stopped)) for g in ran(m.stages)]
+    head = (f"Stage of {escape(m.evidence.attack)} ({m.id})", "Rows fell", "Calls", "Fell per 1,000 calls", "Stopped")
+    left = [f"- not run: {escape(names)} ({escape(why)})" for why, names in skipped(m.stages)]
+    return [*table(head, rows), *([*left, ""] if left else [])]
+
+
+def _notes(m: Measured) -> list[str]:
+    """What stands beside the rate, then the checks that need reading and those that do not apply."""
+    who, h = escape(m.evidence.attack), m.health
+    lines = [f"- {who}, rows that it was not fitted on: {m.unfitted}"] if m.unfitted else []
+    lines += [f"- {escape(m.distances.said)}: {m.distances.listed}"] if m.distances else []
+    for word, found in (("failed", h.failed), ("unknown", h.unknown)):
+        lines += [f"- {word} check {c.number} of {who}, {escape(c.name)}: {escape(c.detail)}" for c in found]
+    return [*lines, f"- checks that do not apply to {who}: {h.numbers}"] if h.absent else lines
 
 
 def _attack(m: Measured) -> tuple[str, ...]:
     e = m.evidence
     base = f"{escape(e.baseline.name)} {measured(e, e.baseline.rate)}" if e.baseline else "none"
     what = f"{escape(e.measure)} {measured(e)}, {spread(e)}"
-    health = f"{m.passed} pass, {m.failed} fail, {m.unknown} unknown"
-    return m.id, escape(e.attack), str(e.verdict), what, f"{e.n:,}", base, escape(cost_brief(e.cost)), health
+    return m.id, escape(e.attack), str(e.verdict), what, f"{e.n:,}", base, escape(cost_brief(e.cost)), m.health.said
 
 
 def _rest(one: View) -> list[str]:

@@ -15,7 +15,7 @@ REDACTED = "redacted"
 _ABOUT_THE_ATTACK = frozenset(
     {
         "row", "right", "broken", "inside", "believed", "blocked", "improving", "distance", "broke_at", "queries", "local",
-        "gradients", "seconds", "records", "accounts",
+        "gradients", "by", "seconds", "records", "accounts",
     }
 )  # fmt: skip
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..core.evidence import Status
+from ..core.evidence import Evidence, Status
 from ..core.finding import SEVERITIES, Assessment, Chain, Finding
+from .health import health
+from .stages import ran, stages
 from .threat_list import decided
 from .weighed import chain_price, is_assumed, price
-from .words import BUCKETS, LOOKS, and_more, cost_brief, evidence_id, in_bucket, line, measured, sentence, spread, tally
+from .words import BUCKETS, LOOKS, and_more, cost_brief, evidence_id, in_bucket, line, measured, sentence, spread, tally, unfitted
+from .worst import worst_case
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -80,11 +83,9 @@ def details(assessment: Assessment) -> RenderableType:
         if finding.evidence:
             parts.append(Padding(_attacks(finding), (0, 0, 0, 2)))
         parts += [Padding(Text(line(one), style="dim"), (0, 0, 0, 2)) for one in _weighed(finding)]
+        parts += [Padding(Text(line(one), style="dim"), (0, 0, 0, 2)) for one in _beside(finding)]
         for evidence in finding.evidence:
-            failed = [c for c in evidence.health if c.ok is False]
-            parts += [
-                Padding(_line("unclear", f"check {c.number}, {line(c.name)}: {line(c.detail)}"), (0, 0, 0, 2)) for c in failed
-            ]
+            parts += [Padding(_line("unclear", said), (0, 0, 0, 2)) for said in _unwell(evidence)]
     parts += _list("Chains, each the cheapest way to its end", [_chained(chain) for chain in assessment.chains])
     parts += _list("Warnings", assessment.warnings)
     parts += _list("Open questions", [f"{q.get('text', '')} ({q.get('field', '')})" for q in assessment.questions])
@@ -92,6 +93,25 @@ def details(assessment: Assessment) -> RenderableType:
     if assessment.reproduce:
         parts += _list("How to reproduce", [assessment.reproduce])
     return Group(*parts)
+
+
+def _beside(finding: Finding) -> list[str]:
+    """The worst case over all attacks; of each, what its stages took, and the rows it was not fitted on."""
+    worst = worst_case(finding.evidence)
+    lines = [worst.said] if worst else []
+    for evidence in finding.evidence:
+        for stage in ran(stages(evidence)):
+            lines.append(f"stage {stage.attack}: {stage.rows} rows, {stage.worth or 'none'} per 1,000 calls ({stage.bill})")
+        if rate := unfitted(evidence):
+            lines.append(f"{evidence.attack}, rows that it was not fitted on: {rate}")
+    return lines
+
+
+def _unwell(evidence: Evidence) -> list[str]:
+    """The checks that failed, then those of which nobody knows."""
+    h = health(evidence.health)
+    failed = [f"check {c.number}, {line(c.name)}: {line(c.detail)}" for c in h.failed]
+    return failed + [f"check {c.number}, {line(c.name)}, is unknown: {line(c.detail)}" for c in h.unknown]
 
 
 def _weighed(finding: Finding) -> list[str]:
@@ -145,11 +165,9 @@ def _attacks(finding: Finding) -> RenderableType:
     for name in ("attack", "verdict", "measured", "interval", "n", "cost", "health", "evidence"):
         table.add_column(name, justify="right" if name == "n" else "left", header_style="dim")
     for evidence in finding.evidence:
-        oks = [c.ok for c in evidence.health]
-        health = f"{oks.count(True)} pass, {oks.count(False)} fail, {oks.count(None)} unknown"
         cells = (
             evidence.attack, str(evidence.verdict), f"{evidence.measure} {measured(evidence)}", spread(evidence),
-            f"{evidence.n:,}", cost_brief(evidence.cost), health, evidence_id(evidence),
+            f"{evidence.n:,}", cost_brief(evidence.cost), health(evidence.health).said, evidence_id(evidence),
         )  # fmt: skip
         table.add_row(*(Text(line(cell)) for cell in cells))
     return table

@@ -13,12 +13,16 @@ from ..threats.rules import Rule
 from .cards import Advised, advised, card, facts, references, unmapped
 from .coverage import Coverage, coverage
 from .decisions import DECISIONS, Decision, decisions
+from .distances import Distances, distances
 from .hardening import hardening
+from .health import Health, health
 from .machine import rules_of
 from .personal import hidden
 from .samples import Sample, samples
+from .stages import Stage, stages
 from .weighed import Claim, Path, Ruling, claims, is_assumed, path, ruling, rulings, weight
-from .words import BUCKETS, clean, cost_brief, count_of, evidence_id, in_bucket, look, sentence, tally
+from .words import BUCKETS, clean, cost_brief, count_of, evidence_id, in_bucket, look, sentence, tally, unfitted
+from .worst import Worst, worst_case
 
 # A threat that waits for a fact, or does not apply, is a line of a table; the others are cards.
 _LINES = (Status.QUESTION, Status.NOT_APPLICABLE)
@@ -45,9 +49,10 @@ class Measured:
 
     id: str
     evidence: Evidence
-    passed: int
-    failed: int
-    unknown: int
+    health: Health
+    stages: tuple[Stage, ...]
+    distances: Distances | None
+    unfitted: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,7 @@ class Shown:
     sentence: str
     cost: str
     measured: tuple[Measured, ...]
+    worst: Worst | None  # over all attacks, where there are two or more on the same rows
     card: tuple[tuple[str, str], ...]
     facts: tuple[tuple[str, str, str], ...]  # path, value, source
     references: tuple[tuple[str, tuple[str, ...]], ...]
@@ -176,7 +182,8 @@ def _shown(
     return Shown(
         anchor=anchor, finding=finding, tone=found.tone, label=found.label,
         sentence=sentence(finding, assessment.system, measured[0].id if measured else ""),
-        cost=cost_brief(finding.cost) if finding.evidence else "", measured=measured, card=card(finding, assessment.system),
+        cost=cost_brief(finding.cost) if finding.evidence else "", measured=measured,
+        worst=worst_case(finding.evidence), card=card(finding, assessment.system),
         facts=facts(assessment.system, finding), references=references(finding.mappings),
         samples=() if hide else samples(held, few), redacted=bool(hide and held), weight=weight(finding),
         assumed=is_assumed(finding), advice=advised(finding), ruling=ruling(finding, anchor, today),
@@ -196,10 +203,10 @@ def _shared(shown: Sequence[Shown]) -> list[Shown]:
 
 
 def _measured(evidence: Evidence) -> Measured:
-    oks = [check.ok for check in evidence.health]
     return Measured(
-        id=evidence_id(evidence), evidence=evidence, passed=oks.count(True), failed=oks.count(False), unknown=oks.count(None)
-    )
+        id=evidence_id(evidence), evidence=evidence, health=health(evidence.health), stages=stages(evidence),
+        distances=distances(evidence), unfitted=unfitted(evidence),
+    )  # fmt: skip
 
 
 __all__ = ["DECISIONS", "Decision", "Limits", "Measured", "Shown", "View", "leading", "opening", "title", "view"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.entities import Truth
-from ..core.evidence import Cost, Evidence, Status
+from ..core.evidence import Cost, Evidence, Interval, Status
 from ..core.finding import Finding
 
 EVIDENCE_ID = re.compile(r"\bE[0-9a-f]{10}\b")
@@ -141,6 +141,21 @@ def spread(evidence: Evidence) -> str:
     low, high = measured(evidence, interval.low), measured(evidence, interval.high)
     between = f"{low.removesuffix('%')}–{high}" if is_share(evidence) else f"{low} to {high}"
     return f"{100 * interval.level:.0f}% interval {between}"
+
+
+def percents(interval: Interval) -> str:
+    """An interval of a share: ``95% interval 88–100%``."""
+    return f"{100 * interval.level:.0f}% interval {100 * interval.low:.0f}–{100 * interval.high:.0f}%"
+
+
+def unfitted(evidence: Evidence) -> str:
+    """Of one change for many rows: how often it fools rows that it was not fitted on. Empty where that was not measured."""
+    held = evidence.extra.get("unfitted")
+    if not isinstance(held, dict) or not held.get("n"):
+        return ""
+    interval = held.get("interval")
+    between = f" ({percents(Interval(**interval))})" if isinstance(interval, dict) else ""
+    return f"{measured(evidence, float(held['rate']))}{between}, n = {int(held['n']):,}"
 
 
 def count_of(number: float, one: str, many: str = "") -> str:

@@ -64,14 +64,15 @@ def run(
         case: What is attempted: `Evade`, `Poison`, `Infer`, `Copy`, `Stall`, `Smuggle`.
         adversary: Who; by default the unlimited researcher.
         budget: Replaces the adversary's budget.
-        controls: Service controls the endpoint sits behind.
-        known: What the adversary holds besides access (data, public parent, recipe).
+        controls: Service controls the endpoint sits behind. Controls of other kinds change the target itself:
+            ``control.harden_target(target)``.
+        known: What the adversary holds besides access (data, public parent, recipe). A parent is wrapped like the target.
         seed: All randomness comes from it and from row ids.
         shard: Rows worked on at a time; memory grows with it, the outcome does not depend on it beyond rounding.
 
     Raises:
         NotGranted: The attack needs more than the adversary holds.
-        BadInput: The case cannot be attacked (empty, not finite, outside its domain, wrong shape).
+        BadInput: The case cannot be attacked (empty, not finite, outside its domain, wrong shape), or a control is no service.
         RunError: The cap of a remote target does not cover what the judge has to ask.
     """
     from ..targets.wrap import wrap
@@ -80,16 +81,18 @@ def run(
     adversary = adversary or researcher()
     adversary = replace(adversary, budget=budget) if budget else adversary
     check_granted(chosen, adversary)
+    _check_services(controls)
     if chosen.info.case != case.kind:
         raise BadInput(f"{chosen.info.id} takes a case of kind {chosen.info.case!r}; got {case.kind!r}")
-    wrapped = wrap(target) if target is not None else None
+    wrapped, known = wrap(target) if target is not None else None, known or Known()
+    known = known if known.parent is None else replace(known, parent=wrap(known.parent))
     if not isinstance(case, Evade):
         from .sets import run_set
 
-        return run_set(chosen, case, wrapped, adversary, tuple(controls), known or Known(), seed, progress)
+        return run_set(chosen, case, wrapped, adversary, tuple(controls), known, seed, progress)
     if wrapped is None:
         raise BadInput("a case of kind 'evade' needs a target")
-    setting = Setting(target=wrapped, adversary=adversary, services=tuple(controls), known=known or Known(), seed=seed)
+    setting = Setting(target=wrapped, adversary=adversary, services=tuple(controls), known=known, seed=seed)
     check_case(case)
     parts, claims = [], _Claims(case)
     done = 0
@@ -150,10 +153,24 @@ def check_granted(attack: Any, adversary: Adversary) -> None:
         )
 
 
+def _check_services(controls: Sequence[Any]) -> None:
+    """Refuse a control that does not sit around an endpoint, and say where it goes."""
+    for control in controls:
+        if not all(hasattr(control, part) for part in ("start", "admit", "answer")):
+            what = "; attack control.harden_target(target) instead" if hasattr(control, "harden_target") else ""
+            raise BadInput(f"controls= takes service controls; {type(control).__name__} is none{what}")
+
+
 def check_case(case: Evade) -> None:
     """Say what is wrong with data before anything is spent on it."""
     if not len(case):
         raise BadInput("the case has no rows; give at least one input")
+    for part in ("check", "measure"):
+        if not callable(getattr(case.within, part, None)):
+            raise BadInput(
+                f"within={case.within!r} has no {part}; a constraint has check(claim, origin) and measure(claim, origin), as "
+                'Ball("linf", 0.1) has'
+            )
     x = to_numpy(case.x)
     if hasattr(x, "dtype") and x.dtype.kind in "fiub":
         finite = (np.isfinite(x[i : i + SHARD].reshape(len(x[i : i + SHARD]), -1)).all(1) for i in range(0, len(x), SHARD))
@@ -185,7 +202,8 @@ def evade_evidence(
     right = rows["right"]
     hits, n = int(rows["broken"].sum()), int(right.sum())
     interval = clopper_pearson(hits, n)
-    health = (*(checks(attack, parts) if setting.check_health else ()), width_check(interval))
+    own = checks(attack, parts) if setting.check_health else ()
+    health = tuple(sorted((*own, width_check(interval)), key=lambda check: check.number))
     baseline = None
     if noise and noise[1]:
         baseline = Baseline("random change", noise[0] / noise[1], clopper_pearson(*noise))

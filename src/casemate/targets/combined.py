@@ -21,6 +21,13 @@ Array = Any
 _SHOWN = Need.LABEL | Need.SCORE | Need.LOGIT | Need.ARTIFACT
 
 
+def _wrapped(member: Any) -> Target:
+    """A member as a target: bare modules and estimators are wrapped."""
+    from .wrap import wrap
+
+    return wrap(member)
+
+
 def _shared(members: Sequence[Target], what: str) -> None:
     """Refuse members that cannot decide together."""
     sizes = {member.classes for member in members if member.classes is not None}
@@ -62,7 +69,7 @@ class Ensemble:
     """Several models that decide together.
 
     Args:
-        members: Targets over the same classes (or, all of them, regressions); none of them random.
+        members: Targets, or what `wrap` takes, over the same classes (or, all of them, regressions); none of them random.
         rule: ``mean`` of the logits (scores where a member shows no logits), or ``vote``: the class most members decide
             for, ties to the first; the scores are then shares of votes.
     """
@@ -78,8 +85,8 @@ class Ensemble:
             raise BadInput(f"an ensemble of {len(self.members)} is none; give at least two members")
         if self.rule not in ("mean", "vote"):
             raise BadInput(f"rule={self.rule!r} is not known; allowed: 'mean', 'vote'")
+        object.__setattr__(self, "members", tuple(_wrapped(member) for member in self.members))
         _shared(self.members, self.name)
-        object.__setattr__(self, "members", tuple(self.members))
         object.__setattr__(self, "offers", _offers(self.members))
         object.__setattr__(self, "classes", next((m.classes for m in self.members if m.classes is not None), None))
 
@@ -127,7 +134,7 @@ class Cascade:
     """A cheap model decides what it is sure of; the rest goes on to the next.
 
     Args:
-        first, then: Targets over the same classes; neither random.
+        first, then: Targets, or what `wrap` takes, over the same classes; neither random.
         sure: The best score of `first` from which on its decision stands.
     """
 
@@ -139,6 +146,8 @@ class Cascade:
     classes: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "first", _wrapped(self.first))
+        object.__setattr__(self, "then", _wrapped(self.then))
         _shared((self.first, self.then), self.name)
         object.__setattr__(self, "offers", _offers((self.first, self.then)))
         object.__setattr__(self, "classes", self.first.classes or self.then.classes)
@@ -180,7 +189,7 @@ class Screened:
     """A model behind a detector: what the detector flags is rejected.
 
     Args:
-        model: What decides.
+        model: What decides: a target, or what `wrap` takes.
         detector: Decides between harmless (0) and flagged (1).
         at: The detector's score of class 1 from which on an input is rejected.
         weight: How much of the alarm is taken off the loss that a gradient attack climbs, in units of that loss.
@@ -195,6 +204,8 @@ class Screened:
     classes: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "model", _wrapped(self.model))
+        object.__setattr__(self, "detector", _wrapped(self.detector))
         if self.model.random or self.detector.random:
             raise BadInput(f"{self.name}: a part of it is random; draw randomness in a stage before the whole instead")
         object.__setattr__(self, "offers", _offers((self.model, self.detector)))

@@ -180,9 +180,17 @@ class Pipeline:
     ) -> Slope:
         differentiate = getattr(self.model, "differentiate", None)
         if differentiate is None or Need.GRADIENT not in self.offers:
-            raise NotGranted(f"white box granted, but the adapter of {self.name} has no gradient")
+            raise NotGranted(
+                f"white box granted, but the adapter of {self.name} has no gradient; take an attack that needs none "
+                "(suite.standard chooses; trees: evasion.leaf_tuple)"
+            )
 
         slope: Slope = differentiate(self._before(rows, draw), x, y, self._adaptive(loss))
+        if tuple(slope.loss.shape) != (count(x),):
+            raise BadInput(
+                f"the loss gave shape {tuple(slope.loss.shape)} for {count(x)} rows; give one number for each row, with no mean "
+                "over the batch"
+            )
         return dataclasses.replace(slope, response=self.decision(slope.response))
 
     def _adaptive(self, loss: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -98,14 +99,19 @@ class TorchModule:
     def _valued(self, loss: Callable[[Any, Any], torch.Tensor], logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """The loss. One that cannot be had of these outputs is the caller's to mend, and no failure of the module."""
         try:
-            return loss(logits, y)
+            value = loss(logits, y)
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             if isinstance(error, CasemateError):
                 raise
+            numbers = y.is_floating_point()
             raise BadInput(
                 f"the loss cannot be had of what {self.name} returns, shape {tuple(logits.shape)}, and of y, {y.dtype} such as "
-                f"{y[:3].tolist()}: {brief(error).rstrip('.')}. Labels and the goal's class must be among the classes"
+                f"{y[:3].tolist()}: {brief(error).rstrip('.')}. "
+                + ("For a regression give goal=Shift(by)" if numbers else "Labels and the goal's class must be among the classes")
             ) from error
+        if logits.requires_grad and not getattr(value, "requires_grad", False):
+            raise BadInput(f"the loss of {self.name} keeps no graph; make it of the logits it gets, with no .detach() or .numpy()")
+        return value
 
     def jacobian(self, before: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, classes: Any) -> Jacobian:
         """One forward pass, and a backward pass for each column of `classes` ``(n, k)``."""
@@ -143,7 +149,7 @@ class TorchModule:
         return self.module(x.contiguous())
 
     def _response(self, out: torch.Tensor) -> Response:
-        if out.numel() and bool(out.amax().isnan()):  # the largest of several is NaN where any of them is
+        if out.numel() and math.isnan(out.amax().item()):  # the largest of several is NaN where any of them is
             raise TargetFailed(
                 f"{self.name} returned NaN for {int(out.isnan().reshape(len(out), -1).any(1).sum())} of {len(out)} inputs: "
                 "that is no decision; mend the network, or let it reject such inputs"

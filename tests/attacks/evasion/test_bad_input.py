@@ -262,6 +262,18 @@ def test_labels_that_are_floats_are_classes(name):
     np.testing.assert_array_equal(evidence.rows["broken"], attacked(name, TOY.module()).rows["broken"])
 
 
+@pytest.mark.parametrize("name", ["pgd", "apgd_ce", "fmn", "carlini_wagner", "standard", "transfer"])
+def test_a_wished_class_that_there_is_not_is_the_caller_s_mistake(name):
+    refused(name, TOY.module(), error=cm.BadInput, match="goal's class", goal=cm.Becomes(99))
+
+
+def test_a_loss_that_fails_is_no_failure_of_the_target():
+    def loss(logits, y):
+        return logits[:, 99]
+
+    refused("pgd", TOY.module(), error=cm.BadInput, match="loss cannot be had", loss=loss)
+
+
 def test_labels_that_are_no_numbers_are_refused():
     for bad in (np.where(np.arange(20) == 3, np.nan, Y), np.where(np.arange(20) == 3, np.inf, Y)):
         with pytest.raises(cm.BadInput, match=r"first: \[3\]"):
@@ -352,9 +364,11 @@ def dawdling(logits, x):
 
 @every
 def test_a_slow_target_ends_with_the_time_and_says_so(name):
-    evidence = attacked(name, Changed(dawdling), budget=cm.Budget(seconds=0.003), within=ball(name, 1e-5))
+    budget = cm.Budget(seconds=0.003, queries_per_row=30, gradients_per_row=30)
+    evidence = attacked(name, Changed(dawdling), budget=budget, within=ball(name, 1e-5))
     assert evidence.verdict == "inconclusive"
-    assert "time" in evidence.extra.get("stopped", ""), evidence.extra
+    said = [evidence.extra.get("stopped", ""), *(stage["stopped"] for stage in evidence.extra.get("stages", ()))]
+    assert any("time" in words for words in said), said
 
 
 @pytest.mark.parametrize("name", LABELS)

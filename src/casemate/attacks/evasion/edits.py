@@ -12,7 +12,7 @@ from ...core.attack import Answer, Ask, Claim, attack
 from ...core.case import Evade
 from ...core.errors import BadInput
 from ...core.oracle import Oracle
-from ...core.target import Response, take
+from ...core.target import Response, take, to_numpy
 from ._scores import climb
 
 Talk = Generator[Ask | Claim, Answer, None]
@@ -101,25 +101,27 @@ class Edits:
 
 
 def _only(x: Any) -> Any:
-    """The one row of a case: an item of a sequence, or a frame of one row."""
-    return take(x, [0]) if hasattr(x, "iloc") else x[0]
+    """The one row of a case: an item of a sequence, a row of an array, or a frame of one row."""
+    return take(x, [0]) if hasattr(x, "iloc") else to_numpy(x)[0]
 
 
 def _allowed(within: Any, new: Any, origin: Any) -> bool:
-    framed = hasattr(origin, "iloc")
-    return bool(within.check(new if framed else [new], origin if framed else [origin])[0])
+    return bool(within.check(_join([new]), _join([origin]))[0])
 
 
 def _size(within: Any, new: Any, origin: Any) -> float:
-    framed = hasattr(origin, "iloc")
-    return float(within.measure(new if framed else [new], origin if framed else [origin])[0])
+    return float(within.measure(_join([new]), _join([origin]))[0])
 
 
 def _key(x: Any) -> Any:
+    if isinstance(x, np.ndarray):
+        return x.tobytes()
     return tuple(x.iloc[0]) if hasattr(x, "iloc") else x
 
 
 def _join(rows: list[Any]) -> Any:
+    if isinstance(rows[0], np.ndarray):
+        return np.stack(rows)
     if not hasattr(rows[0], "iloc"):
         return rows
     import pandas

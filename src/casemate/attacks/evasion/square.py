@@ -17,6 +17,7 @@ from ...core.errors import BadInput
 from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from .._rows import Rows, started
+from ._l1 import project
 from ._scores import look
 
 Frame = tuple[int, int, int]  # channels, height, width
@@ -28,7 +29,8 @@ BLOCK = 32  # steps whose random numbers are drawn at once
 @attack(
     "evasion.square",
     needs=Need.SCORE | Need.LABEL,
-    papers=("arXiv:1912.00049",),
+    norms=("linf", "l2", "l1"),
+    papers=("arXiv:1912.00049", "arXiv:2103.01208"),
     aka=("Square", "Square Attack"),
     spends="1 + steps queries per row",
     static_cost=lambda a: 1 + a.steps,
@@ -51,11 +53,11 @@ class Square:
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
         ball = case.within
-        if not isinstance(ball, Ball) or ball.norm not in ("linf", "l2"):
-            raise BadInput(f"evasion.square moves inside a Ball of linf or l2; got {ball!r}")
+        if not isinstance(ball, Ball) or ball.norm not in MOVES:
+            raise BadInput(f"evasion.square moves inside a Ball of {', '.join(MOVES)}; got {ball!r}")
         at, start = Rows.begin(case), started(case)
         frame = _frame(tuple(at.x.shape[1:]))
-        first, propose = (_stripes, _window) if ball.norm == "linf" else (_tiles, _shift)
+        first, propose, choices = MOVES[ball.norm]
         reach = min(ball.radius, ball.high - ball.low)
         if ball.norm == "linf":
             at = at.keep(top=ball.project(at.origin + reach, at.origin), bottom=ball.project(at.origin - reach, at.origin))
@@ -67,7 +69,7 @@ class Square:
             at = yield seen
             if step < self.steps:
                 if step % BLOCK == 0:  # drawn ahead: one call for many steps costs what one for a single step does
-                    at = at.keep(draws=_drawn(at, rng, step // BLOCK + 1, frame[0]))
+                    at = at.keep(draws=_drawn(at, rng, step // BLOCK + 1, choices + frame[0]))
                 share = self.share / 2 ** self._halvings(step)
                 at = at.at(propose(ball, at, frame, share, at.state["draws"][:, step % BLOCK]))
         return at
@@ -92,9 +94,9 @@ def _side(share: float, h: int, w: int, least: int = 1) -> tuple[int, int]:
     return min(side, h), min(side, w)
 
 
-def _drawn(at: Rows, rng: RowRandom, block: int, channels: int) -> Tensor:
-    """The uniform numbers of `BLOCK` steps, ``(n, BLOCK, 6 + channels)``: two windows, two choices, signs."""
-    return torch.as_tensor(rng.uniform(at.row, (block,), (BLOCK, 6 + channels)), device=at.x.device)
+def _drawn(at: Rows, rng: RowRandom, block: int, numbers: int) -> Tensor:
+    """The uniform numbers of `BLOCK` steps, ``(n, BLOCK, numbers)``: two windows, choices, a sign for each channel."""
+    return torch.as_tensor(rng.uniform(at.row, (block,), (BLOCK, numbers)), device=at.x.device)
 
 
 def _place(u: Tensor, frame: Frame, side: tuple[int, int]) -> Tensor:
@@ -105,7 +107,11 @@ def _place(u: Tensor, frame: Frame, side: tuple[int, int]) -> Tensor:
     """
     top = (u[:, 0] * (frame[1] - side[0] + 1)).long()
     left = (u[:, 1] * (frame[2] - side[1] + 1)).long()
-    lines, columns = torch.arange(side[0], device=u.device), torch.arange(side[1], device=u.device)
+    return _from_corner(top, left, frame, side)
+
+
+def _from_corner(top: Tensor, left: Tensor, frame: Frame, side: tuple[int, int]) -> Tensor:
+    lines, columns = torch.arange(side[0], device=top.device), torch.arange(side[1], device=top.device)
     window = (lines[:, None] * frame[2] + columns).reshape(-1)
     return (top * frame[2] + left)[:, None, None] + window
 
@@ -221,3 +227,121 @@ def _stretched(ball: Ball, at: Rows, change: Tensor, frame: Frame) -> Tensor:
 
 def _image(x: Tensor, frame: Frame) -> Tensor:
     return x.reshape(len(x), *frame)
+
+
+# l1: a window takes over the length of another, most of it on two peaks -----------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def _peaks(side: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Two opposite peaks side by side, of L1 length one, ``side``. Kept: not to be written to.
+
+    From each peak outwards, ring by ring, what is left is the sum of the remaining ``k**-4``: nearly all lies on the peak.
+    """
+    height, width = side
+    parts = []
+    for span, sign in ((width // 2, 1.0), (width - width // 2, -1.0)):
+        if span:
+            rings = max(height // 2, span // 2) + 1
+            rest = torch.arange(1, rings + 1, dtype=torch.float64).pow(-4).flip(0).cumsum(0).flip(0)
+            down = (torch.arange(height) - height // 2).abs()[:, None]
+            along = (torch.arange(span) - span // 2).abs()[None, :]
+            half = rest[torch.maximum(down, along)]
+            parts.append(sign * half / half.sum())
+    peaks = torch.cat(parts, 1)
+    return (peaks / peaks.abs().sum()).to(dtype=dtype, device=device)
+
+
+def _peak_tiles(ball: Ball, at: Rows, frame: Frame, rng: RowRandom) -> Tensor:
+    """Peaks of random signs, five tiles along each side in the middle of the image, brought into the ball.
+
+    The length of one tile and channel is that of the domain.
+    """
+    c, h, w = frame
+    side = (max(1, h // 5), max(1, w // 5))
+    peaks = _peaks(side, at.x.dtype, at.x.device) * (ball.high - ball.low)
+    down, across = h // side[0], w // side[1]
+    tiles = _signs(at, (c, down, across), rng)[:, :, :, None, :, None] * peaks[None, None, None, :, None, :]
+    tall, wide = down * side[0], across * side[1]
+    top, left = (h - tall) // 2, (w - wide) // 2
+    change = torch.zeros_like(_image(at.origin, frame))
+    change[:, :, top : top + tall, left : left + wide] = tiles.reshape(len(at), c, tall, wide)
+    return project(at.origin + change.reshape(at.x.shape), at.origin, ball)
+
+
+def _odd_side(share: float, frame: Frame) -> tuple[int, int]:
+    """The window's height and width as published for l1: odd where the image is large enough for it."""
+    _, h, w = frame
+    if h == 1:
+        return _side(share, h, w)
+    least = 3 if min(h, w) > 5 else 1
+    side = max(least, round(math.sqrt(share * h * w))) | 1
+    return min(side, h), min(side, w)
+
+
+def _pour(ball: Ball, at: Rows, frame: Frame, share: float, u: Tensor) -> Tensor:
+    """One window gives up length, another takes it in and turns towards two peaks; then all is brought into the ball.
+
+    As published, all of the length, and as many times what the window takes as there are channels: the projection takes
+    the surplus from every value alike. Once the squares are as small as they get, a random part of it instead.
+    """
+    c, side = frame[0], _odd_side(share, frame)
+    where, giver = (_place(u[:, i : i + 2], frame, side).expand(-1, c, -1) for i in (0, 2))
+    change = (at.best - at.origin).reshape(len(at), c, -1)
+    reach = _l1_reach(ball, at, frame)
+    spare = (reach - change.abs().sum((1, 2))).clamp_min_(0)
+    own = change.gather(2, where)
+    change.scatter_(2, where, 0.0)  # what both windows hold is the taker's
+    given = change.gather(2, giver)
+    idle = spare + given.abs().sum((1, 2)) <= 1e-4 * reach
+    if bool(idle.any()):
+        giver = torch.where(idle[:, None, None], _holding(change, 1e-4 * reach, frame, side, u[:, 6:9]).expand(-1, c, -1), giver)
+        given = change.gather(2, giver)
+    part = torch.ones_like(own[:, :1, :1])
+    if side == _odd_side(0.0, frame):  # half of them whole as before
+        part = (10.0 ** (3 - 6 * u[:, 4:5, None])).clamp_max(1.0).to(own.dtype)
+    gained = own.abs().sum(2, keepdim=True) + part * given.abs().sum(2, keepdim=True) + spare[:, None, None] / c
+    peaks = _peaks(side, own.dtype, own.device)
+    hill = peaks.reshape(1, 1, -1)
+    if side[0] == side[1]:  # along either axis
+        hill = torch.where(u[:, 5:6, None] < 0.5, hill, peaks.T.reshape(1, 1, -1))
+    hill = hill * torch.where(u[:, 9:, None] < 0.5, 1.0, -1.0).to(own.dtype)
+    turn = part if where.shape[2] > 1 else 1.0  # a single value has nothing between its two directions
+    turned = _unit_l1(own, 1e-6 * reach) + turn * hill
+    against = turned.abs().sum(2, keepdim=True) < 1e-6  # the hill turned over: it takes the place of its own
+    turned = _unit_l1(torch.where(against, hill, turned), 0.0) * gained * (1 + (c - 1) * part)
+    change.scatter_(2, giver, given * (1 - part)).scatter_(2, where, turned)
+    return project(at.origin + change.reshape(at.x.shape), at.origin, ball)
+
+
+def _holding(change: Tensor, least: float, frame: Frame, side: tuple[int, int], u: Tensor) -> Tensor:
+    """A window that holds one of the changed places of each row, ``(n, 1, side * side)``; any where nothing is changed.
+
+    Args:
+        change: ``(n, c, h * w)``.
+        least: A place counts as changed from this length on.
+        u: Uniform numbers ``(n, 3)``: which place, and where in the window it lies.
+    """
+    counted = (change.abs().sum(1) > least).cumsum(1)  # (n, h * w)
+    wish = (u[:, :1] * counted[:, -1:]).long() + 1
+    place = (counted < wish).sum(1).clamp_max(counted.shape[1] - 1)
+    line, column = place // frame[2], place % frame[2]
+    top = (line - (u[:, 1] * side[0]).long()).clamp(0, frame[1] - side[0])
+    left = (column - (u[:, 2] * side[1]).long()).clamp(0, frame[2] - side[1])
+    return _from_corner(top, left, frame, side)
+
+
+def _unit_l1(window: Tensor, least: float) -> Tensor:
+    """Each window ``(n, c, m)`` at L1 length one; zero where it is no longer than `least`."""
+    size = window.abs().sum(2, keepdim=True)
+    return window / size.masked_fill(size <= least, torch.inf)
+
+
+def _l1_reach(ball: Ball, at: Rows, frame: Frame) -> float:
+    """The length a change may have, short of the radius by some roundings: so that a move that adds no length passes
+    through the projection unsorted."""
+    return min(ball.inside(at.x), math.prod(frame) * (ball.high - ball.low)) * (1 - 64 * torch.finfo(at.x.dtype).eps)
+
+
+# First point, proposals and how many random numbers a proposal takes beside its signs.
+MOVES = {"linf": (_stripes, _window, 6), "l2": (_tiles, _shift, 6), "l1": (_peak_tiles, _pour, 9)}

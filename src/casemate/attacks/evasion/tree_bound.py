@@ -25,6 +25,7 @@ def certify(
     """A distance of each row below which no input meets the goal, ``(n,)``: a row whose bound reaches `radius` is certified.
 
     Args:
+        ensemble: What ``cm.wrap(forest).structure()`` gives.
         x, y: Inputs ``(n, width)``, and what is true of each ``(n,)``: by default the goal is any other class.
         radius: Larger bounds are not looked for; infinite looks as far as the domain goes.
         low, high: The domain.
@@ -36,6 +37,8 @@ def certify(
         Bounds, 0 for a row that meets the goal as it is, and `radius` where that much is certified. An attack's distance is
         never less than its row's bound.
     """
+    if not isinstance(ensemble, Ensemble):
+        raise BadInput(f"certify takes an ensemble of trees; got {type(ensemble).__name__}; of a forest: wrap(forest).structure()")
     rows: Floats = np.asarray(x, np.float64)
     truth = np.asarray(y)
     if rows.ndim != 2 or truth.shape != (len(rows),):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...core.evidence import Check
+from ..driver import LATE
 from ..part import Part, merge_rows
 from .material import abstention
 
@@ -21,7 +22,7 @@ NAMES = {
     22: "breaks without each defence",
     23: "budget kept", 24: "sample large enough", 25: "wrong at the start listed apart", 26: "repeats",
     27: "rows are distinct", 28: "claims are valid", 29: "breaks a known weak target", 30: "no claim below a certified bound",
-    39: "the attack asked", 40: "all stages ran",
+    39: "the attack asked", 40: "ran to its end",
 }  # fmt: skip
 JUMPY = 0.1  # mean relative change of the loss, between points a hundredth of the radius apart
 AHEAD = 0.002  # by how much a black box may break more rows before it says that slopes are masked (AutoAttack's own)
@@ -195,7 +196,7 @@ def _inference(c: _Counts) -> Lines:
 
 
 def _classes(c: _Counts) -> Lines:
-    classes = c.first("classes")
+    classes = c.first("classes") or c.first("classes_seen")
     ids = [stage["attack"] for stage in c.first("stages") or []] or [c.attack.info.id]
     ratio = [id for id in ids if id in LOSES_CLASSES]
     if not ratio or classes is None:
@@ -306,11 +307,10 @@ def _asked(c: _Counts) -> Lines:
 
 
 def _stages(c: _Counts) -> Lines:
-    stages = c.each("stages")
-    if not stages:
-        return
-    left = [f"{s['attack']}: {s['stopped']}" for shard in stages for s in shard if s["stopped"].startswith("budget: the time")]
-    yield line(40, not left, "; ".join(dict.fromkeys(left)) or "in order, each on what stood")
+    """Check 40: a clock that ran out is no budget of the adversary's; it says how long somebody was ready to wait."""
+    left = [f"{s['attack']}: {s['stopped']}" for shard in c.each("stages") for s in shard if s["stopped"].startswith(LATE)]
+    left = left or [stopped for stopped in c.each("stopped") if stopped.startswith(LATE)]
+    yield line(40, not left, "; ".join(dict.fromkeys(left)) or "no clock ended it")
 
 
 _LINES: tuple[Callable[[_Counts], Lines], ...] = (

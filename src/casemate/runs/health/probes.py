@@ -36,7 +36,8 @@ def saturation(few: Evade, endpoint: Endpoint, meter: Meter) -> dict[str, Any]:
     scores = to_numpy(response.scores).astype(float)
     logits = None if response.logits is None else to_numpy(response.logits).astype(float)
     probabilities = logits is not None and bool((logits >= 0).all() and np.allclose(logits.sum(1), 1, atol=1e-3))
-    return {"saturated": int((scores.max(1) >= 1 - 1e-7).sum()), "probabilities": probabilities}
+    sharp = int((scores.max(1) >= 1 - 1e-7).sum())
+    return {"saturated": sharp, "probabilities": probabilities, "classes_seen": scores.shape[1]}
 
 
 def slopes(few: Evade, endpoint: Endpoint, meter: Meter) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -27,18 +28,20 @@ if TYPE_CHECKING:
 
 TWICE = 2  # rows attacked again to see that they end up the same
 CONTROL_ROWS = 8
+CONTROL_CALLS = 2000  # of a row, at most: an attack that needs more for a linear model has failed
 
 
 def _again(attack: Any, case: Evade, setting: Setting, meter: Meter, *, free: bool, rng: RowRandom, target: Any = None) -> Trace:
     """The attack on some rows under a ledger of its own, charged to ``health`` whatever becomes of it."""
     own = Meter(case.row)
-    budget = replace(setting.hands.budget, queries=None, accounts=1, days=None, seconds=None)
+    budget, patience = replace(setting.hands.budget, queries=None, accounts=1, days=None), setting.hands.budget.seconds
+    until = None if patience is None else time.monotonic() + patience
     if free:  # whether the attack works at all is the question here, not whether this adversary can pay for it
         budget = replace(budget, queries_per_row=max(UNBOUNDED_QUERIES, budget.queries_per_row or 0), gradients_per_row=None)
     endpoint = Endpoint(target or setting.target, tuple(s for s in setting.services if s.start is None))
     oracle = Oracle(endpoint, replace(setting.adversary, budget=budget), own, setting.known)
     try:
-        return drive(attack, oracle, case, rng)
+        return drive(attack, oracle, case, rng, until=until)
     finally:  # what was asked before it failed was asked all the same
         if target is None:
             asked = sum(own.total[kind] for kind in ("queries", "local", "gradients")) - own.total["refused"]
@@ -133,7 +136,7 @@ def control(attack: Any, case: Evade) -> dict[str, Any]:
 def _falls(attack: Any, shape: tuple[int, ...], norm: Any, low: float, high: float) -> int:
     import torch
 
-    from ...core.adversary import researcher
+    from ...core.adversary import Budget, researcher
     from ...targets.wrap import wrap
 
     size = math.prod(shape)
@@ -153,5 +156,6 @@ def _falls(attack: Any, shape: tuple[int, ...], norm: Any, low: float, high: flo
     reach = lead / np.maximum(np.linalg.norm(slopes, dual, axis=2), 1e-30)
     reach[np.arange(CONTROL_ROWS), y] = np.inf
     case = Evade(x, y, within=Ball(norm, 1.5 * float(reach.min(1).max()), low, high))
-    oracle = Oracle(Endpoint(target), researcher(), Meter(case.row), Known())
+    budget = Budget(queries_per_row=CONTROL_CALLS, gradients_per_row=CONTROL_CALLS)
+    oracle = Oracle(Endpoint(target), researcher(budget), Meter(case.row), Known())
     return int(drive(attack, oracle, case, RowRandom(29)).believed.sum())
