@@ -219,9 +219,11 @@ def overlays() -> tuple[Assessment, ...]:
 def hostile() -> Assessment:
     """Every free text is an attack on a renderer."""
     text = " ".join(HOSTILE)
+    stages = [{"attack": text, "params": {}, "tried": tried, "fell": 0, "spent": {text: 3}, "stopped": text} for tried in (0, 4)]
     bad = made(
-        measure=text, budget=text, target=text, reasons=(text,), papers=(text,), params={text: text}, extra={text: text},
-        adversary=text, baseline=Baseline(text, 0.1), health=(Check(1, text, False, text),), fingerprint=text,
+        measure=text, budget=text, target=text, reasons=(text,), papers=(text,), params={text: text},
+        extra={text: text, "within": text, "stages": stages, "distances": {"attack": text, "n": 3, "found": 2, "0.5": 0.1}},
+        adversary=text, baseline=Baseline(text, 0.1), health=(Check(1, text, False, text), Check(3, text, None, text, False, applies=False)), fingerprint=text,
         curves={text: [(1.0, 0.5, -3.0, 9.0), (2.0, float("nan"), 0, 1), (float("inf"), 1, 0, 1)]}, spent={text: 3},
     )  # fmt: skip
     gone = disposed("violated", reason=text, owner=text, approved_by=text, ticket=text, place=(text, 1), why=text)

@@ -165,7 +165,8 @@ def test_rows_are_written_where_asked(tmp_path) -> None:
 def test_what_is_left_out_of_read_first_is_counted_regression() -> None:
     one = cases.assessment()
     broken = next(f for f in one.findings if f.status is Status.BROKEN)
-    many = replace(one, findings=tuple(replace(broken, threat=f"EV-{i:02}@reader") for i in range(5)))
+    five = tuple(replace(broken, threat=f"EV-{i:02}@reader", evidence=(cases.made(seed=i),)) for i in range(5))
+    many = replace(one, findings=five)
     assert "and 2 more broken" in printed(terminal.summary([many])) and "more broken" not in printed(terminal.summary([one]))
     page, text = html.render([many]), markdown.render([many])
     assert re.search(r"and \d more broken", page) and re.search(r"and \d more broken", text)

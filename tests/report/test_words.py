@@ -61,6 +61,11 @@ def test_a_sentence_says_who_from_where_at_what_cost() -> None:
     assert f"half of the rows within 90 queries each [{id}]." in text
 
 
+def test_the_cost_of_a_suite_is_per_row_too_regression() -> None:
+    suite = cases.assessment("one", cases.made("suite.standard"))
+    assert "half of the rows within 90 queries each" in sentence(suite.findings[0], suite.system, "E0123456789")
+
+
 def test_a_censored_cost_never_reads_like_a_measured_one() -> None:
     assert cost_words(Cost(None, 1000.0)) == "fewer than half of the rows within 1,000 queries each"
     assert cost_brief(Cost(None, 1000.0)) == "> 1,000 queries"

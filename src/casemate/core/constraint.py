@@ -96,7 +96,17 @@ class Ball:
         size = math.prod(x.shape[1:]) or 1
         # Scaling to a length rounds several times, clipping once.
         grown = {"linf": 1.0, "l2": 4 * math.sqrt(size), "l1": 4.0 * size}[self.norm]
-        return max(0.0, self.radius - 2.0 ** -_bits(x) * grown * max(abs(self.low), abs(self.high), self.radius))
+        step = 2.0 ** -_bits(x) * grown
+        far = max(abs(self.low), abs(self.high))
+        if step * far > 1e-3 * self.radius and len(x):
+            # A generous domain must not eat the radius up: what numbers of this size round by is what counts.
+            finite = abs(x).clip(None, far).max()
+            far = min(far, float(finite)) if finite == finite else far
+        return max(0.0, self.radius - step * max(far, self.radius))
+
+    def _coarser(self, x: Array, origin: Array) -> float:
+        """`inside` for claims in a coarser precision than the inputs have."""
+        return self.inside(x if math.isinf(self.radius) else x.clip(origin - self.radius, origin + self.radius))
 
     def _bounds(self, bits: int) -> tuple[float, float]:
         """The outermost numbers of that many bits in the domain. Not a step further inwards: an origin may stand on them,
@@ -113,7 +123,7 @@ class Ball:
         What comes back passes `check`, in float64 too.
         """
         # The coarser of the two: a float64 model differentiates float32 inputs in float64, and the claim is float32 again.
-        radius = min(self.inside(x), self.inside(origin))
+        radius = self.inside(origin) if _bits(origin) <= _bits(x) else self._coarser(x, origin)
         if not radius:  # less room than one rounding: only the input itself is surely inside
             return x.clip(origin, origin)
         low, high = self._bounds(min(_bits(x), _bits(origin)))

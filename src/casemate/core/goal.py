@@ -31,6 +31,9 @@ class Goal(Protocol):
         ...
 
 
+OUT = -1e9  # added to a logit that is out of the question: no infinity, for a row may have none that is in it
+
+
 def best_other(logits: Array, y: Array) -> tuple[Array, Array]:
     """The score of class `y`, and the best of the others. Masked with minus infinity, never by multiplying."""
     size = logits.shape[-1]
@@ -126,7 +129,22 @@ class Routed:
 
     def loss(self, logits: Array, y: Array) -> Array:
         own, other = best_other(logits, y)
-        return other - own
+        if not self.to:
+            return other - own
+        # The best route that is asked for and is not the row's own, less the best of all that would not do.
+        inside, outside = (self._best(logits, y, wanted) for wanted in (True, False))
+        return inside - outside
+
+    def _best(self, logits: Array, y: Array, wanted: bool) -> Array:
+        size = logits.shape[-1]
+        if any(not -1 <= route < size for route in self.to):
+            raise BadInput(f"{self!r} names a route that is not one of the target's {size}; give 0 to {size - 1}")
+        own = np.asarray(to_numpy(y), np.int64)
+        serves = np.isin(np.arange(size), self.to) & (np.arange(size) != own[:, None])  # its own route never does
+        shift = np.where(serves == wanted, 0.0, OUT)
+        if hasattr(logits, "new_tensor"):
+            return (logits + logits.new_tensor(shift)).max(-1).values
+        return (np.asarray(logits, float) + shift).max(-1)
 
 
 @dataclass(frozen=True, slots=True)

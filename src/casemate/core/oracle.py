@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from .adversary import Adversary, Need
 from .control import Service
 from .errors import BadInput, BudgetSpent, NotGranted, Refused
-from .target import Jacobian, Recipe, Response, Slope, Target, count, take
+from .target import Jacobian, Recipe, Response, Slope, Target, count, take, to_numpy
 
 Array = Any
 DAY = 86_400.0
@@ -226,11 +226,13 @@ class Oracle:
         target = self._endpoint.target
         slope = target.gradient(x, y, loss, rows=keys[0])
         self._seen(x, rows, slope.response)
+        shown = [slope.response]
         for key in keys[1:]:
             more = target.gradient(x, y, loss, rows=key)
+            shown.append(more.response)
             slope = replace(slope, loss=slope.loss + more.loss, slope=slope.slope + more.slope)
-        if draws > 1:
-            slope = replace(slope, loss=slope.loss / draws, slope=slope.slope / draws)
+        if draws > 1:  # one lucky draw is no decision: most of them are
+            slope = Slope(slope.loss / draws, slope.slope / draws, _together(shown))
         return replace(slope, response=self._granted(slope.response))
 
     def jacobian(self, x: Array, *, classes: Array, rows: Array) -> Jacobian:
@@ -401,6 +403,20 @@ class _Parent(Oracle):
 
     def _pay(self, kind: str, rows: NDArray[Any], further: int = 0) -> None:
         self._meter.add("parent", rows)
+
+
+def _together(responses: Sequence[Response]) -> Response:
+    """What several draws show together: the decision of most, the first of equals; the mean of scores and of logits."""
+    labels = np.stack([to_numpy(response.label) for response in responses])
+    votes = (labels[:, None] == labels[None]).sum(0)
+    most: Any = np.take_along_axis(labels, votes.argmax(0)[None], 0)[0]
+    first = responses[0].label
+    label = first.new_tensor(most) if hasattr(first, "new_tensor") else most
+    means = []
+    for name in ("scores", "logits"):
+        parts = [getattr(response, name) for response in responses]
+        means.append(None if any(part is None for part in parts) else sum(parts[1:], parts[0]) / len(parts))
+    return Response(label, *means)
 
 
 def _one_each(rows: Array, x: Any) -> NDArray[Any]:

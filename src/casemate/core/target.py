@@ -155,5 +155,6 @@ def take(x: Any, keep: Any) -> Any:
 def to_numpy(x: Any) -> Any:
     """An array or tensor as numpy, wherever it lives; anything else as it is."""
     if hasattr(x, "detach"):
-        return x.detach().cpu().numpy()
+        plain = x.detach().cpu()
+        return (plain.float() if "bfloat16" in str(plain.dtype) else plain).numpy()
     return np.asarray(x) if hasattr(x, "__array__") and not hasattr(x, "iloc") else x

@@ -110,7 +110,8 @@ def _alike(case: Infer, truth: NDArray[np.bool_]) -> Check:
     """Members and others must come from one source, or their classes alone tell them apart."""
     label = column(case.y)
     if label.dtype.kind == "f":
-        return Check(33, "members and others alike", None, "labels are numbers: their shares cannot be compared", fatal=False)
+        why = "does not apply: labels are numbers, and their shares cannot be compared"
+        return Check(33, "members and others alike", None, why, fatal=False, applies=False)
     shares = [np.array([(label[side] == name).mean() for name in np.unique(label)]) for side in (truth, ~truth)]
     apart = float(np.abs(shares[0] - shares[1]).sum() / 2)
     return Check(33, "members and others alike", apart <= 0.15, f"class shares differ by {100 * apart:.0f} points", fatal=False)

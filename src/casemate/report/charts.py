@@ -39,7 +39,7 @@ class Drawn:
 
 
 def curves(series: Sequence[Series], x_label: str, y_label: str = "rows broken", mark: float | None = None) -> Markup:
-    """One chart, with a line at x = `mark`. Bands are clipped to [0, 1]; x is logarithmic where it spans more than a decade and a half."""
+    """One chart, with a line at x = `mark`. Bands are clipped to [0, 1]; x is logarithmic over more than a decade and a half."""
     shown = [s for s in series if s.points][:MAX_SERIES]
     if not shown:
         return Markup("")

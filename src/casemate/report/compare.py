@@ -66,7 +66,7 @@ def _together(a: View, b: View) -> bool:
 def cheapest(one: View) -> tuple[Shown, Measured] | None:
     """The evasion (else any) finding that costs its attacker least: fewest deployed queries, then fewest own calls."""
     pairs = [(s, m) for s in one.shown for m in s.measured if m.evidence.cost]
-    evasion = [p for p in pairs if p[1].evidence.attack.startswith("evasion.")] or pairs
+    evasion = [p for p in pairs if p[1].evidence.case == "evade"] or pairs
     return min(evasion, key=lambda p: _price(p[1].evidence), default=None)
 
 

@@ -13,12 +13,12 @@ from .words import clean
 QUANTILES = ("0.1", "0.25", "0.5", "0.75", "0.9")
 _SPENT = (
     "Kaplan-Meier: a row that did not fall counts as standing until the attack ended, and is censored there. "
-    "Band: pointwise 95 %, Greenwood."
+    "Band: pointwise 95%, Greenwood."
 )
 CAPTIONS = {
     "queries": _SPENT,
     "own calls": _SPENT,
-    "radius": "The share of rows with a change that small, all radii from one run. Band: pointwise 95 %, Clopper-Pearson.",
+    "radius": "The share of rows with a change that small, all radii from one run. Band: pointwise 95%, Clopper-Pearson.",
 }
 _RADIUS = re.compile(r"(?P<norm>\w+) <= (?P<radius>[\d.e+-]+) in ")
 

@@ -28,17 +28,6 @@ class Health:
         return f"{len(self.passed)} pass, {len(self.failed)} fail, {len(self.unknown)} unknown"
 
     @property
-    def numbers(self) -> str:
-        """The numbers of those that do not apply: ``3, 13, 28``."""
-        return ", ".join(str(check.number) for check in self.absent)
-
-    @property
-    def folded(self) -> str:
-        """What needs no reading, in words: ``20 pass, 2 for information``."""
-        told = f", {len(self.told)} for information" if self.told else ""
-        return f"{len(self.passed)} pass{told}"
-
-    @property
     def calm(self) -> tuple[Check, ...]:
         """What needs no reading."""
         return tuple(sorted((*self.passed, *self.told), key=lambda check: check.number))
@@ -58,6 +47,11 @@ def _kind(check: Check) -> str:
     if check.ok is None:
         return "told" if check.number in INFORMATION and not check.fatal else "unknown"
     return "passed" if check.ok else "failed"
+
+
+def numbers(checks: Iterable[Check]) -> str:
+    """By number alone: ``3, 13, 28``."""
+    return ", ".join(str(check.number) for check in checks)
 
 
 def why_not(check: Check) -> str:

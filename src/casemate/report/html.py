@@ -18,7 +18,7 @@ from .cards import unchanged
 from .compare import Comparison, comparisons
 from .coverage import Row, uncovered
 from .distances import CAPTIONS, stated_radius
-from .health import PAGE, why_not
+from .health import PAGE, numbers, why_not
 from .machine import local
 from .personal import REDACTED
 from .stages import ran, skipped
@@ -96,7 +96,7 @@ def _environment() -> Environment:
         "measured": measured, "in_bucket": in_bucket, "spread": spread, "ledger": ledger, "unchanged": unchanged,
         "finding_curves": finding_curves, "by_phase": by_phase, "verdict_tone": lambda verdict: look(Status(str(verdict))).tone,
         "digest": lambda one: one.assessment.digest(), "terms": _TERMS, "tones": TONES, "buckets": BUCKETS, "redacted": REDACTED,
-        "ran": ran, "skipped": skipped, "why_not": why_not, "health_page": PAGE,
+        "ran": ran, "skipped": skipped, "why_not": why_not, "numbers": numbers, "health_page": PAGE,
     }  # fmt: skip
     macros: Any = env.get_template("macros.html.j2").module
     shared = ("chart_block", "health_block", "checked", "status", "more", "severity", "ruled", "counted")

@@ -9,6 +9,7 @@ from typing import Any
 from ..core.finding import Assessment
 from .coverage import Row, uncovered
 from .decisions import Decision
+from .health import numbers
 from .machine import local
 from .stages import ran, skipped
 from .view import Limits, Measured, Shown, View, leading, opening, title, view
@@ -220,7 +221,7 @@ def _notes(m: Measured) -> list[str]:
     lines += [f"- {escape(m.distances.said)}: {m.distances.listed}"] if m.distances else []
     for word, found in (("failed", h.failed), ("unknown", h.unknown)):
         lines += [f"- {word} check {c.number} of {who}, {escape(c.name)}: {escape(c.detail)}" for c in found]
-    return [*lines, f"- checks that do not apply to {who}: {h.numbers}"] if h.absent else lines
+    return [*lines, f"- checks that do not apply to {who}: {numbers(h.absent)}"] if h.absent else lines
 
 
 def _attack(m: Measured) -> tuple[str, ...]:

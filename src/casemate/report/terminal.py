@@ -100,8 +100,9 @@ def _beside(finding: Finding) -> list[str]:
     worst = worst_case(finding.evidence)
     lines = [worst.said] if worst else []
     for evidence in finding.evidence:
-        for stage in ran(stages(evidence)):
-            lines.append(f"stage {stage.attack}: {stage.rows} rows, {stage.worth or 'none'} per 1,000 calls ({stage.bill})")
+        lines += [
+            f"stage {g.attack}: {g.rows} rows fell, {g.worth or 'none'} per 1,000 calls ({g.bill})" for g in ran(stages(evidence))
+        ]
         if rate := unfitted(evidence):
             lines.append(f"{evidence.attack}, rows that it was not fitted on: {rate}")
     return lines

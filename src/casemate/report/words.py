@@ -241,7 +241,7 @@ def sentence(finding: Finding, system: Any, id: str) -> str:
     base = f"; {clean(lead.baseline.name)} {measured(lead, lead.baseline.rate)}" if lead.baseline else ""
     facts = f"{clean(lead.measure)} {measured(lead)} ({spread(lead)}, n = {lead.n:,}{base}) by {clean(lead.attack)}"
     if finding.status is Status.BROKEN:
-        return f"{who} {does} {where}: {facts}, {cost_words(finding.cost or lead.cost, family == 'evasion')} [{id}]."
+        return f"{who} {does} {where}: {facts}, {cost_words(finding.cost or lead.cost, lead.case == 'evade')} [{id}]."
     label = {Status.RESISTED: "resisted", Status.MITIGATED: "mitigated"}.get(finding.status, LOOKS[finding.status].label.lower())
     reason = clean(finding.reason or "; ".join(lead.reasons[:1]))
     return f"{where} against {who} {label}: {facts}, budget {clean(lead.budget)}{f' ({reason})' if reason else ''} [{id}]."

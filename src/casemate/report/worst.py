@@ -36,7 +36,8 @@ class Worst:
         share = f"{self.fell:,} of {count_of(self.n, 'row')} fell ({percents(self.interval)})"
         alone = "; ".join(f"only by {name}: {count:,}" for name, count in self.only) or "none to one attack alone"
         apart = f"; {count_of(self.elsewhere, 'row')} that not all of them met left aside" if self.elsewhere else ""
-        return f"Over all {self.attacks} attacks {share}; {alone}{apart} [{', '.join(self.ids)}]."
+        many = "both" if self.attacks == 2 else f"all {self.attacks}"
+        return f"Over {many} attacks {share}; {alone}{apart} [{', '.join(self.ids)}]."
 
 
 def worst_case(evidence: Sequence[Evidence]) -> Worst | None:
@@ -60,8 +61,8 @@ def worst_case(evidence: Sequence[Evidence]) -> Worst | None:
 
 
 def _by_row(evidence: Evidence) -> bool:
-    columns = [evidence.rows.get(name) for name in ("row", "right", "broken")]
-    return all(column is not None for column in columns) and len({np.shape(column) for column in columns}) == 1
+    columns = [np.asarray(evidence.rows.get(name)) for name in ("row", "right", "broken")]  # None has no dimension
+    return all(column.ndim == 1 for column in columns) and len({len(column) for column in columns}) == 1
 
 
 def _names(held: Sequence[Evidence]) -> list[str]:

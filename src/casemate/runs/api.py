@@ -12,9 +12,10 @@ import numpy as np
 from ..core.adversary import Adversary, Budget, Need, researcher
 from ..core.attack import attacks, parameters
 from ..core.case import AnyCase, Evade, Inputs
+from ..core.constraint import Ball
 from ..core.control import Service
 from ..core.errors import BadInput, BudgetSpent, NotGranted, RunError
-from ..core.evidence import Baseline, Cost, Evidence, plain
+from ..core.evidence import Baseline, Cost, Evidence, Verdict, plain
 from ..core.oracle import Known
 from ..core.target import to_numpy
 from ..judges.evade import VOTES
@@ -178,11 +179,24 @@ def check_case(case: Evade) -> None:
         if len(bad):
             raise BadInput(f"x is not finite in {len(bad)} rows (first: row {bad[0]}); remove or mend them")
         low, high = getattr(case.within, "low", -np.inf), getattr(case.within, "high", np.inf)
+        _usable_radius(case.within, x)
         if x.min() < low or x.max() > high:
             raise BadInput(
                 f"x spans [{x.min():.4g}, {x.max():.4g}], outside the domain [{low:.4g}, {high:.4g}] of the constraint; "
                 "give the constraint's low and high in the input's own units"
             )
+
+
+def _usable_radius(within: Any, x: Any) -> None:
+    """Refuse a radius that rounding would eat up: an attack could not move, and would say that the rows resisted."""
+    if not isinstance(within, Ball) or within.norm == "l0" or not 0 < within.radius < np.inf or x.dtype.kind != "f":
+        return
+    usable = min((within.inside(x[i : i + SHARD]) for i in range(0, len(x), SHARD)), default=within.radius)
+    if usable < within.radius / 2:
+        raise BadInput(
+            f"radius={within.radius:g} in {within.norm} is less than numbers of this size round by in {x.dtype}; "
+            "give the inputs as float64, or scale them"
+        )
 
 
 def shards(case: Evade, setting: Setting, size: int) -> Iterator[Evade]:
@@ -208,6 +222,9 @@ def evade_evidence(
     if noise and noise[1]:
         baseline = Baseline("random change", noise[0] / noise[1], clopper_pearson(*noise))
     verdict, reasons = rate_verdict(hits, n, health, baseline)
+    if attack.info.baseline and verdict is Verdict.RESISTED:
+        doubt = f"{attack.info.id} is a baseline: what stands against chance may fall to skill"
+        verdict, reasons = Verdict.INCONCLUSIVE, (*reasons, doubt)
     # Whoever differentiates the model holds a copy of it: what that costs is compute, not queries.
     copy = any(part.facts.get("copy") or part.spent.get("gradients") for part in parts) or Need.GRADIENT in attack.info.needs
     times, fell = _times(rows, copy), rows["broken"][right]

@@ -106,8 +106,8 @@ def drive_cascade(
         spent = {kind: after[kind] - before[kind] for kind in KINDS}
         book.note(place, stage, rows, found, spent, time.perf_counter() - began)
     if refused and not book.worked:  # nothing could be run at all: that is no result
-        raise refused
-    return book.trace()
+        raise BadInput(f"{attack.info.id}: no stage can work within this {type(case.within).__name__}: {refused}") from refused
+    return book.trace(oracle.random)
 
 
 def _part(progress: Progress | None, place: int, stages: int) -> Progress | None:
@@ -182,8 +182,10 @@ class _Book:
             for place, i in zip(places, which, strict=True):
                 self._parts[place] = take(x, [i])
 
-    def trace(self) -> Trace:
+    def trace(self, random: bool) -> Trace:
         x = self._x if self._parts is None else _joined(self._parts, self._case.x)
+        if random and x is not None and self._at is not None:  # the best of a row that chance alone decides: the judge votes
+            x = np.where(self._believed.reshape(-1, *([1] * (x.ndim - 1))), x, self._at)
         return Trace(
             x=x, believed=self._believed, broke_at=self._broke_at, blocked=self._blocked & ~self._believed,
             improving=self._improving & ~self._believed, measured=self._measured,

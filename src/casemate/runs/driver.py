@@ -25,7 +25,8 @@ from ..core.target import count, take, to_numpy
 TENTHS = 10  # yields (or queries of a dialogue) it takes to have a last tenth
 STILL = 0.05  # gain in the last tenth that says the attack was not done
 PACK = 4096  # most rows of one packed model call: enough to fill it, small enough for memory
-CONFIRM = 11  # answers that a success against a random target has to hold for, most of them
+CONFIRM, SURELY = 21, 15  # answers asked of a success against a random target, and how many must agree: chance alone (one
+# half) gives that once in twenty-five tries, and a row whose chance is small would otherwise pass on one of its many steps
 LATE = "budget: the time was up"
 Progress = Callable[[float], None]
 
@@ -134,7 +135,7 @@ class _Book:
         y, votes = to_numpy(self._case.y)[places[doubtful]], np.zeros(len(doubtful))
         for _ in range(CONFIRM):
             votes += reached(self._case.goal, to_numpy(self._oracle.labels(x, rows=rows)), y)
-        lucky = doubtful[votes <= CONFIRM / 2]
+        lucky = doubtful[votes < SURELY]
         if not len(lucky):
             return at, broken
         broken = broken.copy()

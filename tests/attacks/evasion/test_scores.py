@@ -60,6 +60,8 @@ def shown(model, classes=2):
 @both
 @pytest.mark.parametrize("classes", [2, 4])
 def test_breaks_just_beyond_the_exact_distance_and_never_before(name, norm, classes):
+    if (name, norm) == ("simba", "linf"):
+        pytest.skip("one step of fixed length along a coordinate or a wave: corners of a box are out of its reach, as its page says")
     toy = linear(classes, (6,), seed=2)
     x, y = toy.inputs(3, seed=1, dtype="float64")
     exact = toy.distance(x, y, norm)

@@ -24,7 +24,7 @@ def project(x: Tensor, origin: Tensor, ball: Ball, scale: float = 1.0) -> Tensor
     length, flat = change.abs(), origin.flatten(1)
     room = torch.where(change > 0, ball.high - flat, flat - ball.low).clamp_min(0)
     # Infinite minus infinite is no number: with no radius only the box is in the way.
-    radius = ball.radius if math.isinf(ball.radius) else max(0.0, ball.radius * scale - (ball.radius - ball.inside(x)))
+    radius = ball.radius if math.isinf(ball.radius) else max(0.0, ball.radius * scale - (ball.radius - ball.inside(origin)))
     moved = torch.minimum(length, room)
     over = moved.sum(1) > radius
     if bool(over.any()):

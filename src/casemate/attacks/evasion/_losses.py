@@ -20,7 +20,7 @@ def cross_entropy(case: Evade) -> Loss:
     if isinstance(case.goal, Becomes):
         wished = case.goal.target
         return lambda logits, y: -F.cross_entropy(logits, torch.full_like(y, wished), reduction="none")
-    if isinstance(case.goal, Wrong | Routed):
+    if isinstance(case.goal, Wrong) or (isinstance(case.goal, Routed) and not case.goal.to):
         return _of_the_truth
     return case.goal.loss
 

@@ -107,7 +107,7 @@ def soft_margin(case: Evade, attack: str) -> Loss:
     if isinstance(goal, Becomes | Vanish):
         wished = goal.target if isinstance(goal, Becomes) else goal.nothing
         return _classes_only(lambda logits, y: -_others_lead(logits, torch.full_like(y, wished)), case, attack)
-    if isinstance(goal, Wrong | Routed):
+    if isinstance(goal, Wrong) or (isinstance(goal, Routed) and not goal.to):
         return _classes_only(_others_lead, case, attack)
     return goal.loss
 

@@ -32,6 +32,11 @@ def ranked(oracle: Oracle, case: Evade, at: Rows, most: int, name: str) -> tuple
         raise BadInput(f"{name} aims at other classes; got outputs of shape {None if shown is None else tuple(shown.shape)}")
     others = torch.as_tensor(shown).scatter(1, at.y.reshape(-1, 1).long(), -torch.inf)
     count = max(1, min(most, others.shape[1] - 1))
+    if isinstance(case.goal, Routed) and case.goal.to:  # nothing but these would do
+        wished = torch.full_like(others, -torch.inf)
+        routes = torch.tensor([route for route in case.goal.to if route >= 0], device=others.device)
+        others = wished.index_copy(1, routes, others[:, routes])
+        count = max(1, min(count, len(routes)))
     return at.keep(aims=others.argsort(dim=1, descending=True, stable=True)[:, :count]), count
 
 

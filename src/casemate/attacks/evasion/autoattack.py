@@ -37,12 +37,14 @@ class AutoAttack:
 
     ``standard`` in linf and l2: APGD-CE 100 steps and 1 start; APGD-T 100 steps at 9 targets; FAB-T 100 steps at 9 targets;
     Square 5000 queries with first share 0.8 and the schedule not rescaled. In l1: APGD-CE with 5 starts and APGD-T at 5
-    targets, both with larger radii first; FAB-T and Square as before. ``rand``, for targets that draw randomness: APGD-CE and
-    APGD-DLR, 100 steps, 20 gradients averaged at each.
+    targets, both with larger radii first; FAB-T and Square with the same numbers, inside the l1 ball. ``rand``, for targets
+    that draw randomness: APGD-CE and APGD-DLR, 100 steps, 20 gradients averaged at each.
 
     With fewer than four classes (for APGD-DLR three) the ratio losses do not exist: the margin is climbed instead, at fewer
     targets, and the parameters of the stages in the evidence say ``loss: margin``. Unlike as published a row that breaks
-    leaves at once, every row has random numbers of its own, and FAB-T ends with a search (see `evasion.fab_t`).
+    leaves at once, every row has random numbers of its own (so each has squares of its own), FAB-T ends with a search (see
+    `evasion.fab_t`), and Square avoids proposals that change nothing (linf, l1) and moves random
+    parts of the length once its squares are smallest (l2, l1; see `evasion.square`).
 
     Args:
         version: ``standard``, or ``rand`` for random targets.

@@ -57,7 +57,7 @@ class Genetic:
         if not hasattr(case.within, "propose"):
             raise BadInput(f"evasion.genetic needs a constraint that proposes changes; {type(case.within).__name__} does not")
         if not isinstance(case.within, Table) and hasattr(case.x, "dtype"):
-            raise BadInput("evasion.genetic mates rows of a Table, bytes and texts; for an array in another constraint: evasion.edits")
+            raise BadInput("evasion.genetic mates rows of a Table, bytes and texts; other arrays go to evasion.edits")
         pool = (_TableRows if isinstance(case.within, Table) else _Strings)(case, rng, self.mutations)
         alive, fit = [pool.origin], np.array([-np.inf])
         left = float(oracle.left(case.row)[0])

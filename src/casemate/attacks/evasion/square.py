@@ -38,8 +38,13 @@ BLOCK = 32  # steps whose random numbers are drawn at once
 class Square:
     """Change one random square at a time to corner values of the ball; keep what raises the loss.
 
-    Every row has squares of its own. A proposal that would change nothing is turned over, so no query is wasted. Works
-    on images ``(n, c, h, w)`` and ``(n, h, w)``; of vectors ``(n, d)`` it changes blocks of neighbouring coordinates.
+    In l2 and l1 two squares are drawn: one gives up its length to the other. In l1 the point is then projected exactly onto
+    ball and box. Works on images ``(n, c, h, w)`` and ``(n, h, w)``; of vectors ``(n, d)`` it changes blocks of neighbouring
+    coordinates.
+
+    Unlike as published, every row has squares of its own, and they reach the last line and column. In linf a proposal that
+    would change nothing is turned over; in l1 a giving square that holds nothing is moved to where something was changed.
+    Once the squares are as small as they get, a random part of the length moves: always in l2, every other time in l1.
 
     Args:
         steps: Proposals, one query each.
@@ -283,7 +288,8 @@ def _pour(ball: Ball, at: Rows, frame: Frame, share: float, u: Tensor) -> Tensor
     """One window gives up length, another takes it in and turns towards two peaks; then all is brought into the ball.
 
     As published, all of the length, and as many times what the window takes as there are channels: the projection takes
-    the surplus from every value alike. Once the squares are as small as they get, a random part of it instead.
+    the surplus from every value alike. Once the squares are as small as they get, a random part of it every other time: by
+    whole steps alone the search would stop some way off the best point.
     """
     c, side = frame[0], _odd_side(share, frame)
     where, giver = (_place(u[:, i : i + 2], frame, side).expand(-1, c, -1) for i in (0, 2))

@@ -38,7 +38,7 @@ def certify(
         never less than its row's bound.
     """
     if not isinstance(ensemble, Ensemble):
-        raise BadInput(f"certify takes an ensemble of trees; got {type(ensemble).__name__}; of a forest: wrap(forest).structure()")
+        raise BadInput(f"certify takes trees; got {type(ensemble).__name__}; of a forest: wrap(forest).structure()")
     rows: Floats = np.asarray(x, np.float64)
     truth = np.asarray(y)
     if rows.ndim != 2 or truth.shape != (len(rows),):

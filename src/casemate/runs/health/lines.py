@@ -26,6 +26,10 @@ NAMES = {
 }  # fmt: skip
 JUMPY = 0.1  # mean relative change of the loss, between points a hundredth of the radius apart
 AHEAD = 0.002  # by how much a black box may break more rows before it says that slopes are masked (AutoAttack's own)
+THROUGH_SOFTMAX = (
+    "evasion.fgsm", "evasion.pgd", "evasion.apgd_ce", "evasion.patch", "evasion.universal", "evasion.universal_patch",
+    "evasion.constrained_pgd", "evasion.ddn",
+)  # fmt: skip
 LOSES_CLASSES = ("evasion.apgd_dlr", "evasion.apgd_t", "evasion.autoattack")
 
 
@@ -123,7 +127,8 @@ def _saturated(c: _Counts) -> Lines:
     rows, probabilities = c.total("saturated"), c.total("probabilities") > 0
     detail = f"{rows} rows with a score above 1 - 1e-7"
     detail += "; the model returns probabilities, not logits" if probabilities else ""
-    yield line(6, not rows and not probabilities, detail, fatal=c.seen("dead_slopes"))
+    # A saturated softmax takes the slope of what goes through it; margins and ratios of logits do not.
+    yield line(6, not rows and not probabilities, detail, fatal=c.attack.info.id in THROUGH_SOFTMAX)
 
 
 def _slopes(c: _Counts) -> Lines:
@@ -160,7 +165,7 @@ def _finished(c: _Counts) -> Lines:
 
 def _longer(c: _Counts) -> Lines:
     if not c.seen("doubled_rows"):
-        yield absent(12, "no row stood, or the attack has no number of steps")
+        yield absent(12, "no row stood, a budget ended the attack, or it has no number of steps to double")
         return
     fell, n = c.total("doubled_fell"), c.total("doubled_rows")
     yield line(12, fell <= 0.05 * n, f"with twice the steps {fell} of {n} rows fall that stood")
@@ -253,10 +258,13 @@ def _repeats(c: _Counts) -> Lines:
 
 
 def _sample(c: _Counts) -> Lines:
-    if not c.seen("twice"):
+    marks = [mark for shard in c.each("marks") for mark in shard]
+    if not marks:
         yield absent(27, "rows cannot be compared")
         return
-    twice, leaked, largest = c.total("twice"), c.total("leaked"), c.total("largest_class")
+    twice, leaked = len(marks) - len(set(marks)), c.total("leaked")
+    truth = np.asarray(c.rows["truth"])[np.asarray(c.rows["right"], bool)]
+    largest = int(np.unique(truth, return_counts=True)[1].max(initial=0)) if truth.dtype.kind in "iub" else 0
     detail = f"{twice} there twice, {leaked} in the training data"
     detail += f", {largest} of {c.attacked} of one class" if largest > 0.8 * max(1, c.attacked) else ""
     yield line(27, not twice and not leaked, detail, fatal=False)

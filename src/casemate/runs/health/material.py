@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,14 +59,14 @@ def surrogate(attack: Any, case: Evade, trace: Trace, judged: Judged, setting: S
 
 
 def sample(case: Evade, setting: Setting) -> dict[str, Any]:
-    """Check 27: rows that are there twice, rows the target was trained on, and the share of the largest class."""
+    """Check 27: what tells rows apart that are there twice, and how many the target was trained on."""
     if not hasattr(case.x, "dtype") and not isinstance(case.x, list | tuple):
         return {}
     keys = _keys(case.x)
     trained = set() if setting.known.recipe is None else set(_keys(setting.known.recipe.x))
-    y = to_numpy(case.y)
-    largest = int(np.unique(y, return_counts=True)[1].max(initial=0)) if y.dtype.kind in "iub" else 0
-    return {"twice": len(keys) - len(set(keys)), "leaked": sum(k in trained for k in keys), "largest_class": largest}
+    # Marks, not counts: the same row may be in another shard.
+    marks = [hashlib.sha256(key).hexdigest()[:16] for key in keys]
+    return {"marks": marks, "leaked": sum(k in trained for k in keys)}
 
 
 def _keys(x: Any) -> list[bytes]:

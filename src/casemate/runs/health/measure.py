@@ -61,7 +61,7 @@ def _reruns(
     facts: dict[str, Any] = {}
     if len(unbroken) and isinstance(case.within, Ball) and attack.info.scope != "set":  # what learns from all rows is dear
         left = case.only(unbroken)
-        facts |= reruns.unbounded(attack, left, setting, meter) | reruns.doubled(attack, left, setting, meter)
+        facts |= reruns.unbounded(attack, left, setting, meter) | reruns.doubled(attack, left, trace, setting, meter)
         facts |= reruns.ablated(attack, left, setting, meter)
     facts |= reruns.control(attack, case)
     return facts | reruns.repeated(attack, case, trace, setting, meter, rng)

@@ -26,6 +26,7 @@ from .witness import FEW, UNBOUNDED_QUERIES
 if TYPE_CHECKING:
     from ..evade import Setting
 
+PATIENCE = 0.25  # of the time the attack has, for each attack again: health must not cost several times the attack
 TWICE = 2  # rows attacked again to see that they end up the same
 CONTROL_ROWS = 8
 CONTROL_CALLS = 2000  # of a row, at most: an attack that needs more for a linear model has failed
@@ -35,7 +36,7 @@ def _again(attack: Any, case: Evade, setting: Setting, meter: Meter, *, free: bo
     """The attack on some rows under a ledger of its own, charged to ``health`` whatever becomes of it."""
     own = Meter(case.row)
     budget, patience = replace(setting.hands.budget, queries=None, accounts=1, days=None), setting.hands.budget.seconds
-    until = None if patience is None else time.monotonic() + patience
+    until = None if patience is None else time.monotonic() + PATIENCE * patience
     if free:  # whether the attack works at all is the question here, not whether this adversary can pay for it
         budget = replace(budget, queries_per_row=max(UNBOUNDED_QUERIES, budget.queries_per_row or 0), gradients_per_row=None)
     endpoint = Endpoint(target or setting.target, tuple(s for s in setting.services if s.start is None))
@@ -62,10 +63,10 @@ def unbounded(attack: Any, case: Evade, setting: Setting, meter: Meter) -> dict[
     return {"unbounded_rows": len(case), "unbounded_broken": int(met.sum())}
 
 
-def doubled(attack: Any, case: Evade, setting: Setting, meter: Meter) -> dict[str, Any]:
+def doubled(attack: Any, case: Evade, trace: Trace, setting: Setting, meter: Meter) -> dict[str, Any]:
     """Check 12: twice the steps, on rows that stood. Where any falls, the attack had been cut short."""
     knob = next((name for name in ("steps", "restarts") if name in attack.__dataclass_fields__), None)
-    if knob is None or Need.GRADIENT not in attack.info.needs or Need.PARENT in attack.info.needs:
+    if trace.stopped or knob is None or Need.GRADIENT not in attack.info.needs or Need.PARENT in attack.info.needs:
         return {}
     case = case.only(np.arange(min(FEW, len(case))))
     longer = replace(attack, **{knob: 2 * getattr(attack, knob)})
@@ -127,7 +128,7 @@ def control(attack: Any, case: Evade) -> dict[str, Any]:
     shape = tuple(np.shape(to_numpy(take(case.x, [0])))[1:])
     try:
         fell = _falls(attack, shape, ball.norm, float(ball.low), float(ball.high))
-    except (CasemateError, TypeError):
+    except CasemateError:
         return {}
     return {"control_rows": CONTROL_ROWS, "control_fell": fell}
 
