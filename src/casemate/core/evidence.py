@@ -174,7 +174,7 @@ class Evidence:
         """A hash of all that must repeat: everything but measured time."""
         data = self.to_dict()
         data.pop("seconds")
-        data["extra"] = _timeless(data["extra"])
+        data["extra"] = timeless(data["extra"])
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
     def to_frame(self) -> Any:
@@ -192,11 +192,11 @@ class Evidence:
         return f"{self.attack} by {self.adversary}: {self.verdict} · {self.measure} {self.rate:.3f}{interval}, n={self.n}{why}"
 
 
-def _timeless(value: Any) -> Any:
+def timeless(value: Any) -> Any:
     """Without what was measured with a clock: keys that end in ``_seconds``."""
     if isinstance(value, dict):
-        return {k: _timeless(v) for k, v in value.items() if not k.endswith("_seconds")}
-    return [_timeless(v) for v in value] if isinstance(value, list) else value
+        return {k: timeless(v) for k, v in value.items() if not k.endswith("_seconds")}
+    return [timeless(v) for v in value] if isinstance(value, list) else value
 
 
 def plain(value: Any) -> Any:

@@ -293,11 +293,11 @@ def _stages(parts: Sequence[Part]) -> list[dict[str, Any]]:
     found = []
     for same in zip(*shards, strict=False):
         spent = {kind: sum(stage["spent"][kind] for stage in same) for kind in same[0]["spent"]}
-        total = {name: sum(stage[name] for stage in same) for name in ("tried", "fell", "seconds")}
+        total = {name: sum(stage[name] for stage in same) for name in ("tried", "fell", "took_seconds")}
         stopped = next((stage["stopped"] for stage in same if stage["stopped"]), "")
         found.append({
             "attack": same[0]["attack"], "params": same[0]["params"], "tried": total["tried"], "fell": total["fell"],
-            "spent": spent, "took_seconds": total["seconds"], "stopped": stopped,
+            "spent": spent, "took_seconds": total["took_seconds"], "stopped": stopped,
         })  # fmt: skip
     return found
 

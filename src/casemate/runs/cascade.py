@@ -40,7 +40,7 @@ class Stage:
     tried: int
     fell: int
     spent: dict[str, int]
-    seconds: float
+    took_seconds: float
     stopped: str = ""
 
 
@@ -208,5 +208,5 @@ def _joined(parts: list[Any], like: Any) -> Any:
 
 def _stage(attack: Any, tried: int, fell: int, spent: dict[str, int], seconds: float, stopped: str) -> Stage:
     return Stage(
-        attack=attack.info.id, params=parameters(attack), tried=tried, fell=fell, spent=spent, seconds=seconds, stopped=stopped,
+        attack=attack.info.id, params=parameters(attack), tried=tried, fell=fell, spent=spent, took_seconds=seconds, stopped=stopped,
     )  # fmt: skip

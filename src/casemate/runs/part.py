@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import RunError
-from ..core.evidence import plain
+from ..core.evidence import plain, timeless
 from ..core.target import to_numpy
 
 
@@ -63,7 +63,7 @@ class Part:
 
     def digest(self) -> str:
         """A hash of all that must repeat."""
-        digest = hashlib.sha256(json.dumps(plain([self.spent, self.facts]), sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps(timeless(plain([self.spent, self.facts])), sort_keys=True).encode())
         for name in sorted(self.rows):
             array = np.ascontiguousarray(_solid(name, self.rows[name]))
             digest.update(f"{name}:{array.dtype}:{array.shape}".encode() + array.tobytes())

@@ -195,15 +195,23 @@ def _attack(id: str, bench: Bench, chosen: Profile, adversary: Adversary) -> tup
     reason = _why_not(kind.info, bench, adversary)
     if reason is not None:
         return None, reason
+    wished = _checked(id, chosen.params.get(id, {}))
+    if "settings" in kind.__dataclass_fields__:  # a suite hands on what is wished of its stages
+        others = {other: _checked(other, values) for other, values in sorted(chosen.params.items()) if other != id}
+        wished["settings"] = tuple((other, tuple(sorted(values.items()))) for other, values in others.items())
+    return kind(**wished), ""
+
+
+def _checked(id: str, wished: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of an attack from a description or a profile, or what is wrong with them."""
+    kind = attacks.get(id)
     known = set(kind.__dataclass_fields__)
-    wished = {k: v for k, v in chosen.params.get(id, {}).items() if k in known}
-    strange = set(chosen.params.get(id, {})) - known
-    if strange:
+    if strange := set(wished) - known:
         names = ", ".join(sorted(known)) or "none"
         raise UsageError(f"target.attacks.{id}: {', '.join(sorted(strange))} is no parameter of it; it has {names}")
     if unfit := unfitting(kind, wished):
         raise UsageError(f"target.attacks.{id}: {unfit}")
-    return kind(**wished), ""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in wished.items()}
 
 
 def _why_not(info: Any, bench: Bench, adversary: Adversary) -> str | None:

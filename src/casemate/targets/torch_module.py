@@ -109,9 +109,6 @@ class TorchModule:
                 f"{y[:3].tolist()}: {brief(error).rstrip('.')}. "
                 + ("For a regression give goal=Shift(by)" if numbers else "Labels and the goal's class must be among the classes")
             ) from error
-        if getattr(value, "shape", None) != (len(logits),):
-            shape = tuple(getattr(value, "shape", ()))
-            raise BadInput(f"the loss gave shape {shape} for {len(logits)} rows; give one number each, as reduction='none' does")
         if logits.requires_grad and not getattr(value, "requires_grad", False):
             raise BadInput(f"the loss of {self.name} keeps no graph; make it of the logits it gets, without .detach()")
         return value

@@ -70,23 +70,26 @@ class Standard:
     Args:
         skip: Ids of attacks to leave out.
         share: Whether stages begin where the ones before them arrived, or each at a start of its own.
+        settings: Parameters of stages, ``((id, ((name, value), ...)), ...)``; a description's own wishes come this way.
     """
 
     skip: tuple[str, ...] = ()
     share: bool = True
+    settings: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
 
     def stages(self, oracle: Oracle, case: Evade) -> tuple[Any, ...]:
         """The attacks to run, in order."""
         if not oracle.granted(Need.LABEL):
             raise NotGranted(f"suite.standard needs label, which {oracle.adversary.name} does not hold")
-        found = tuple(made for made in _fitting(oracle, case) if made.info.id not in self.skip)
+        wished = {id: dict(values) for id, values in self.settings}
+        found = tuple(made for made in _fitting(oracle, case, wished) if made.info.id not in self.skip)
         if not found:
             held = ", ".join(oracle.adversary.may.names)
             raise BadInput(f"suite.standard knows no attack for {type(case.within).__name__} by somebody who holds {held}")
         return found
 
 
-def _fitting(oracle: Oracle, case: Evade) -> Iterator[Any]:
+def _fitting(oracle: Oracle, case: Evade, wished: dict[str, dict[str, Any]]) -> Iterator[Any]:
     ball = case.within if isinstance(case.within, Ball) else None
     kind, dead = _modality(case.x), oracle.works(Need.GRADIENT) and _dead(oracle, case)
     for id, params in _BALL if ball is not None else _OTHER:
@@ -100,7 +103,7 @@ def _fitting(oracle: Oracle, case: Evade) -> Iterator[Any]:
         if id == "evasion.square" and oracle.works(Need.GRADIENT):
             params = params | MASKING
         several = {"draws": DRAWS} if oracle.random and "draws" in attacks.get(id).__dataclass_fields__ else {}
-        yield attacks.get(id)(**params, **several)
+        yield attacks.get(id)(**params | several | wished.get(id, {}))
 
 
 def _dead(oracle: Oracle, case: Evade) -> bool:
