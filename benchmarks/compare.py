@@ -68,7 +68,8 @@ def labels(data: list[dict[str, Any]]) -> Iterator[Line]:
         if same:
             own = ours[same[0]]
             where = f"{cell} queries, {line['rows']} rows"
-            yield same[0].removeprefix("evasion."), where, library, number(own["median"]), number(line["median"]), own["median"] / line["median"], "–"
+            a, b = own["median"], line["median"]
+            yield same[0].removeprefix("evasion."), where, library, number(a), number(b), a / b, "–"
 
 
 def autoattack(data: dict[str, Any]) -> Iterator[Line]:

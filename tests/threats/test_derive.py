@@ -68,7 +68,7 @@ def test_what_a_cheaper_way_makes_pointless_is_hidden_with_the_reason_and_its_at
     }
     assert derivation.why_not("EX-01@api#customer").startswith("hidden by EX-02@api#customer: who holds the model")
     white = next(t for t in derivation.threats if t.rule == "EV-01")
-    assert set(white.tests) >= {"evasion.pgd", "evasion.square"}
+    assert set(white.tests) >= {"evasion.pgd", "suite.standard"}
 
 
 def test_no_question_is_open_where_everything_is_stated() -> None:

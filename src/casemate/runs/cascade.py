@@ -208,5 +208,6 @@ def _joined(parts: list[Any], like: Any) -> Any:
 
 def _stage(attack: Any, tried: int, fell: int, spent: dict[str, int], seconds: float, stopped: str) -> Stage:
     return Stage(
-        attack=attack.info.id, params=parameters(attack), tried=tried, fell=fell, spent=spent, took_seconds=seconds, stopped=stopped,
+        attack=attack.info.id, params=parameters(attack), tried=tried, fell=fell, spent=spent, took_seconds=seconds,
+        stopped=stopped,
     )  # fmt: skip
