@@ -36,8 +36,9 @@ types: setup
 bench: setup
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[peers]'
 	# Without their dependencies: those ask for torchvision and visdom, which the attacks compared here do not use.
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps torchattacks adv-lib
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps torchattacks adv-lib pyautoattack
 	$(BIN)/python benchmarks/evasion_speed.py
+	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/guard_overhead.py
 	$(BIN)/python benchmarks/derive_speed.py
 

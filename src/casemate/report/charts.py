@@ -48,7 +48,7 @@ def curves(series: Sequence[Series], x_label: str, y_label: str = "rows broken",
     body = [_grid(ticks, scale, f"{x_label}{', log scale' if log else ''}", y_label)]
     end = max(xs, default=1)
     if mark is not None and math.isfinite(mark) and 0 < mark <= end:
-        body.append(tag("line", x1=scale(mark), x2=scale(mark), y1=_y(1), y2=_y(0), class_="mark"))
+        body.append(tag("line", x1=scale(mark), x2=scale(mark), y1=_y(1), y2=_y(0), class_="stated"))
         body.append(tag("text", f"stated: {_tick(mark)}", x=scale(mark) + 4, y=_y(0) - 5, class_="tick"))
     for i, one in enumerate(shown):
         body.append(_series(one, i, scale, end))
