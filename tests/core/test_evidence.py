@@ -39,7 +39,7 @@ def test_a_digest_ignores_measured_time_and_nothing_else():
     (torch.tensor([1, 2]), [1, 2]), ({1: (2,)}, {"1": [2]}), (Verdict.ERROR, "error"), (None, None), ({"b", "a"}, ["a", "b"]), (Need.LABEL | Need.SCORE, ["label", "score"]), (Need.NONE, []),
     (Budget(queries=1), {"queries": 1, "queries_per_row": None, "gradients_per_row": None, "records": None, "accounts": 1,
                          "days": None, "seconds": None}),
-], ids=str)  # fmt: skip
+])  # fmt: skip
 def test_plain(value, want):
     assert plain(value) == want
 

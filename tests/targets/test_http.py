@@ -247,7 +247,7 @@ def test_429_for_ever_is_a_refusal(server: Any) -> None:
     assert clock.slept == [1, 2] and len(server.requests) == 3
 
 
-@pytest.mark.parametrize("when", ["3600", email.utils.formatdate(time.time() + 7200, usegmt=True)])
+@pytest.mark.parametrize("when", ["3600", email.utils.formatdate(time.time() + 7200, usegmt=True)], ids=["seconds", "date"])
 def test_a_long_wait_is_a_refusal_at_once(server: Any, when: str) -> None:
     server.misbehave = lambda handler, place: local.reply(handler, 429, b"", Retry_After=when)
     clock = Clock()
