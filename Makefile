@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 BUDGET ?= standard
 WORKERS ?= 2
 EXAMPLES := examples/attachments/system.yaml examples/cheques/server.yaml examples/cheques/scores.yaml \
-	examples/cheques/device.yaml examples/comments/system.yaml examples/loans/system.yaml examples/loans/simple.yaml
+	examples/cheques/device.yaml examples/comments/system.yaml examples/loans/system.yaml examples/loans/simple.yaml \
+	examples/members/system.yaml examples/members/private.yaml
 
 export OMP_NUM_THREADS := 1
 

@@ -36,7 +36,8 @@ from torch.nn import functional
 
 import casemate as cm
 from casemate.attacks import AutoAttack
-from casemate.core.oracle import Endpoint, Meter, Oracle
+from casemate.core.endpoint import Endpoint
+from casemate.core.oracle import Meter, Oracle
 from casemate.runs.cascade import drive_cascade
 from casemate.targets.pipeline import Pipeline
 

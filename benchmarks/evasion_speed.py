@@ -34,7 +34,8 @@ from torch import nn
 
 import casemate as cm
 from casemate.attacks import APGD, PGD, HopSkipJump, Square
-from casemate.core.oracle import Endpoint, Meter, Oracle
+from casemate.core.endpoint import Endpoint
+from casemate.core.oracle import Meter, Oracle
 from casemate.runs.driver import drive_dialogue, drive_rows
 
 HERE = Path(__file__).parent

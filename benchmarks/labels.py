@@ -32,7 +32,8 @@ from torch import Tensor, nn
 
 import casemate as cm
 from casemate.attacks import CGBA, Boundary, GeoDA, HopSkipJump, RayS, SignOPT, SurFree, Tangent
-from casemate.core.oracle import Endpoint, Meter, Oracle
+from casemate.core.endpoint import Endpoint
+from casemate.core.oracle import Meter, Oracle
 from casemate.runs.driver import drive_dialogue
 
 HERE = Path(__file__).parent

@@ -76,7 +76,8 @@ class World:
         """How often the stand-in of that size is right on the rows attacked."""
         from dataclasses import replace
 
-        from casemate.core.oracle import Endpoint, Meter, Oracle
+        from casemate.core.endpoint import Endpoint
+        from casemate.core.oracle import Meter, Oracle
 
         oracle = Oracle(Endpoint(self.target), cm.researcher(), Meter(self.case.row), cm.Known(data=self.ours))
         made: Surrogate = replace(TransferSimilar(), width=width, members=members).trained(oracle, self.case, cm.RowRandom(0))

@@ -19,9 +19,11 @@ _WHERE = {
     "core.adversary": ("Adversary", "Budget", "Need", "researcher"),
     "core.attack": ("Answer", "Ask", "Claim", "attack"),
     "core.case": (
-        "Artifact", "Copy", "Evade", "Guesses", "Holdout", "Infer", "Inputs", "Load", "Poison", "Records", "Replica",
-        "Smuggle", "Stall",
+        "Artifact", "Attribute", "Audit", "Backdoor", "Copy", "Degrade", "Distinguisher", "Evade", "Federated", "Guesses",
+        "Holdout", "Infer", "Inputs", "Invert", "Leak", "Load", "Misread", "Poison", "Property", "Records", "Recovered",
+        "Replica", "Smuggle", "Stall", "Update", "Values",
     ),
+    "core.availability": ("Drill", "Harvest", "Sponge"),
     "core.constraint": ("Ball",),
     "core.control": ("control",),
     "core.errors": (
@@ -44,6 +46,7 @@ _WHERE = {
     "targets.combined": ("Cascade", "Ensemble", "Screened"),
     "targets.pipeline": ("Argmax", "Cut", "Pipeline", "Stage", "Threshold"),
     "targets.wrap": ("wrap",),
+    "trainers": ("Fits", "MLP", "Softmax"),
 }  # fmt: skip
 # `cm.attacks.PGD(steps=100)`, `cm.containers.zip_()`
 _ROOMS = {"attacks": "attacks", "controls": "controls", "testing": "testing", "containers": "core.containers"}

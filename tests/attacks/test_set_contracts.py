@@ -9,10 +9,21 @@ from sklearn.linear_model import LogisticRegression
 
 import casemate as cm
 from casemate.attacks.availability.flood import Flood
+from casemate.attacks.extraction.artifact_theft import ArtifactTheft
+from casemate.attacks.extraction.cryptanalytic import Cryptanalytic
 from casemate.attacks.extraction.equation import EquationSolving
+from casemate.attacks.extraction.jacobian import JacobianAugmentation
 from casemate.attacks.extraction.learning import LearningExtraction
+from casemate.attacks.extraction.lowd_meek import LowdMeek
+from casemate.attacks.extraction.tree_paths import TreePaths
 from casemate.attacks.poisoning.label_flip import LabelFlip
+from casemate.attacks.privacy.entropy import ModifiedEntropy
+from casemate.attacks.privacy.label_only import LabelOnly
+from casemate.attacks.privacy.lira import LiRA
 from casemate.attacks.privacy.loss_threshold import LossThreshold
+from casemate.attacks.privacy.quantile import QuantileRegression
+from casemate.attacks.privacy.rmia import RMIA
+from casemate.attacks.privacy.shadow import ShadowModel
 from casemate.core.adversary import Budget, Need, researcher
 from casemate.core.case import Copy, Holdout, Infer, Poison, Stall
 from casemate.core.errors import TargetFailed
@@ -59,14 +70,35 @@ class Counting:
 
 RECIPE = Recipe(fit=fit, x=X[:150], y=Y[:150])
 TRUTH = Holdout(x=X[150:], y=Y[150:])
+OTHERS = RNG.normal(size=(120, 4))
+MEMBERS = Infer(
+    x=X, y=Y, truth=np.arange(300) < 150, population=Holdout(x=OTHERS, y=(OTHERS @ [1.0, -2.0, 0.5, 0.0] > 0).astype(int))
+)
+STEAL = Copy(pool=X[:150], queries=120, truth=TRUTH)
 CASES = {
     LabelFlip(): Poison(recipe=RECIPE, fractions=(0.1,), seeds=(0,), truth=TRUTH),
     LabelFlip(order="random"): Poison(recipe=RECIPE, fractions=(0.1,), seeds=(0,), truth=TRUTH),
     LossThreshold(): Infer(x=X, y=Y, truth=np.arange(300) < 150),
+    ShadowModel(shadows=4, trees=5): MEMBERS,
+    ModifiedEntropy(shadows=4): MEMBERS,
+    LiRA(shadows=4): MEMBERS,
+    RMIA(shadows=4): MEMBERS,
+    QuantileRegression(trees=5): MEMBERS,
+    LabelOnly(rounds=1, probes=5): MEMBERS,
     EquationSolving(): Copy(pool=X[:150], truth=TRUTH),
-    LearningExtraction(): Copy(pool=X[:150], queries=120, truth=TRUTH),
+    LowdMeek(seek=32): STEAL,
+    TreePaths(checks=16): STEAL,
+    JacobianAugmentation(): STEAL,
+    LearningExtraction(): STEAL,
+    Cryptanalytic(): STEAL,
+    ArtifactTheft(): STEAL,
     Flood(): Stall(x=X[:20], rows=500),
 }
+def hands(attack, more=Need.NONE):
+    """Somebody who holds what the attack needs."""
+    return replace(researcher(), may=researcher().may | attack.info.needs | more)
+
+
 EACH = pytest.mark.parametrize("attack", CASES, ids=repr)
 
 
@@ -74,8 +106,8 @@ EACH = pytest.mark.parametrize("attack", CASES, ids=repr)
 @pytest.mark.parametrize("copy", [False, True], ids=["endpoint", "own copy"])
 def test_the_ledger_equation_holds(attack, copy):
     target = Counting()
-    may = researcher().may | (Need.ARTIFACT if copy else Need.NONE)
-    spent = cm.run(attack, target, CASES[attack], adversary=replace(researcher(), may=may), known=Known(recipe=RECIPE)).spent
+    adversary = hands(attack, Need.ARTIFACT if copy else Need.NONE)
+    spent = cm.run(attack, target, CASES[attack], adversary=adversary, known=Known(recipe=RECIPE)).spent
     rows = spent["queries"] + spent["local"] + spent["gradients"] - spent["refused"] + spent["judge"] + spent["health"]
     assert target.rows == rows
 
@@ -85,7 +117,7 @@ def test_the_ledger_equation_holds(attack, copy):
 def test_no_budget_is_ever_exceeded(attack, queries):
     budget = Budget(queries=queries, records=5, queries_per_row=1)
     target = Counting()
-    evidence = cm.run(attack, target, CASES[attack], budget=budget)
+    evidence = cm.run(attack, target, CASES[attack], adversary=hands(attack), budget=budget)
     assert evidence.spent["queries"] <= queries
     assert evidence.spent["records"] <= 5
     assert all(check.ok for check in evidence.health if check.number == 23)
@@ -95,7 +127,7 @@ def test_no_budget_is_ever_exceeded(attack, queries):
 def test_the_target_is_untouched_and_the_outcome_repeats(attack):
     target = fit(X[:150], Y[:150], 0)
     before = target.state()
-    first, again = (cm.run(attack, target, CASES[attack], seed=5) for _ in range(2))
+    first, again = (cm.run(attack, target, CASES[attack], adversary=hands(attack), seed=5) for _ in range(2))
     assert target.state() == before
     assert first.digest() == again.digest()
 
@@ -119,12 +151,12 @@ class Mute(Counting):
 def test_a_target_that_fails_is_named_and_its_words_are_kept(attack):
     for kind, words in ((Raises, "the disk is on fire"), (Mute, "decisions came out")):
         with pytest.raises(TargetFailed, match=words):
-            cm.run(attack, kind(), CASES[attack])
+            cm.run(attack, kind(), CASES[attack], adversary=hands(attack))
 
 
 @EACH
 def test_a_target_that_hangs_is_cut(attack):
     began = time.perf_counter()
     with pytest.raises(TargetFailed, match="hangs"):
-        set_part(attack, CASES[attack], Hangs(), researcher(), (), Known(), 0, patience=0.1)
+        set_part(attack, CASES[attack], Hangs(), hands(attack), (), Known(), 0, patience=0.1)
     assert time.perf_counter() - began < 10

@@ -11,7 +11,8 @@ from casemate.core.attack import attacks
 from casemate.core.control import controls
 from casemate.testing import attack_checks, control_checks, target_checks
 from casemate.testing._nets import linear, smooth
-from casemate.testing.rigs import Tally, cloud, counted, fit_centroids
+from casemate.testing._set_rigs import cloud, fit_centroids
+from casemate.testing.rig import Tally, counted
 
 OWN = "casemate."
 

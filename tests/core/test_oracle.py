@@ -8,8 +8,9 @@ import casemate as cm
 from casemate.controls.service.labels_only import LabelsOnly
 from casemate.controls.service.query_budget import QueryBudget
 from casemate.core.adversary import Adversary, Budget, Need
+from casemate.core.endpoint import DAY, Endpoint
 from casemate.core.errors import BadInput, BudgetSpent, NotGranted, Refused
-from casemate.core.oracle import DAY, Endpoint, Known, Meter, Oracle
+from casemate.core.oracle import Known, Meter, Oracle
 from casemate.core.random import RowRandom
 from casemate.core.target import Recipe, to_numpy
 
@@ -213,3 +214,54 @@ def test_the_parent_is_free_of_queries_and_counted_apart():
     mine.look(X, rows=ROWS)
     mine.gradient(X, y=np.zeros(6, int), rows=ROWS, loss=loss)
     assert meter.total["parent"] == sum(parent.rows) == 12 and meter.total["queries"] == 0 and not model.rows
+
+
+def writer(records=None, services=(), days=None, retrain=None):
+    adversary = Adversary(name="eve", may=Need.LABEL | Need.CONTRIBUTE, budget=Budget(records=records, days=days))
+    model = cm.wrap(Counting().eval())
+    endpoint = Endpoint(model, services, days=days, retrain=retrain or (lambda records: model))
+    meter = Meter(ROWS)
+    return Oracle(endpoint, adversary, meter), meter, endpoint
+
+
+def written(index, shift=0.0, label=0):
+    return cm.Records(index=np.asarray(index), x=X[: len(index)] + shift, y=np.full(len(index), label))
+
+
+def test_records_that_are_exchanged_for_others_between_trainings_are_paid_for():
+    oracle, meter, _ = writer()
+    oracle.retrained(written([0, 1]))
+    oracle.retrained(written([0, 1, 2]))
+    assert meter.total["records"] == 3  # the first two stayed written
+    oracle.retrained(written([0, 1], shift=1.0))  # other content in the same places
+    oracle.retrained(written([0, 1], label=1))  # and other labels
+    assert meter.total["records"] == 7
+    oracle.retrained(written([0, 1]))
+    assert meter.total["records"] == 7
+
+
+def test_copies_of_one_record_are_paid_for_one_by_one_and_what_was_contributed_before_counts():
+    oracle, meter, _ = writer()
+    oracle.contribute(2)
+    same = cm.Records(index=np.full(3, 99), x=np.repeat(X[:1], 3, axis=0), y=np.zeros(3, int))
+    oracle.retrained(same)
+    assert meter.total["records"] == 3
+
+
+def test_a_budget_of_records_holds_over_all_trainings():
+    oracle, meter, _ = writer(records=3)
+    oracle.retrained(written([0, 1]))
+    with pytest.raises(BudgetSpent, match="budget of 3"):
+        oracle.retrained(written([0, 1], shift=1.0))
+    assert meter.total["records"] == 2
+
+
+def test_time_that_passes_at_an_endpoint_trained_again_passes_for_the_campaign():
+    oracle, _, endpoint = writer(services=(QueryBudget(rows=6, per="day"),), days=2.5)
+    oracle.look(X, rows=ROWS)
+    oracle.retrained(written([0])).look(X, rows=ROWS)  # waits a day
+    assert endpoint.now >= DAY
+    oracle.retrained(written([0])).look(X, rows=ROWS)
+    last = oracle.retrained(written([0]))  # no training turns the clock back
+    with pytest.raises(Refused):
+        last.look(X, rows=ROWS)

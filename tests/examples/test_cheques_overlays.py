@@ -7,7 +7,8 @@ import pytest
 
 from casemate.core.adversary import Need
 from casemate.runs.assess import assess, prepare
-from casemate.runs.plan import QUICK, plan
+from casemate.runs.plan import plan
+from casemate.runs.profiles import QUICK
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "cheques"
 PROFILE = replace(

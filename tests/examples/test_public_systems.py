@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from casemate.core.entities import UNKNOWN
+from casemate.core.fact import UNKNOWN
 from casemate.runs.derived import derived
 from casemate.threats.chains import search
 from casemate.threats.derive import Derivation, derive

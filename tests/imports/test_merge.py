@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casemate.core.entities import UNKNOWN
 from casemate.core.errors import BadSystem, UnknownName
+from casemate.core.fact import UNKNOWN
 from casemate.core.system import System
 from casemate.imports.found import Found, Import
 from casemate.imports.merge import Merged, merge

@@ -3,7 +3,8 @@
 import numpy as np
 
 from casemate.core.case import Copy, Holdout, Replica
-from casemate.core.oracle import Endpoint, Meter
+from casemate.core.endpoint import Endpoint
+from casemate.core.oracle import Meter
 from casemate.judges.copy import judge
 from casemate.targets.wrap import wrap
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import casemate as cm
-from casemate.core.oracle import Endpoint, Meter
+from casemate.core.endpoint import Endpoint
+from casemate.core.oracle import Meter
 from casemate.core.random import RowRandom
 from casemate.judges.evade import VOTES, judge, right_at_start
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from casemate.core.case import Copy, Guesses, Holdout, Infer, Replica
+from casemate.core.endpoint import Endpoint
 from casemate.core.errors import BadInput
 from casemate.core.evidence import Baseline, Check, Interval
-from casemate.core.oracle import Endpoint, Meter
+from casemate.core.oracle import Meter
 from casemate.judges import copy, infer
 from casemate.judges.opinion import Opinion, column, failed
 

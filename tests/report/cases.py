@@ -22,11 +22,11 @@ from casemate.core.entities import (
     Model,
     Principal,
     RateLimit,
-    Truth,
     Worth,
     Zone,
 )
 from casemate.core.evidence import Baseline, Check, Cost, Evidence, Interval, Status, Verdict
+from casemate.core.fact import Truth
 from casemate.core.finding import Assessment, Chain, Finding, Hidden, severity
 from casemate.core.risk import Risk
 from casemate.core.system import System

@@ -12,8 +12,8 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from casemate.core.entities import Truth
 from casemate.core.evidence import Cost
+from casemate.core.fact import Truth
 from casemate.report import html
 
 from . import cases

@@ -87,10 +87,12 @@ def test_the_hardening_table_pairs_before_and_after() -> None:
     row = {"control": "service.labels_only", "note": "", "changes": [change], "cost_before": "", "cost_after": "> 150 queries"}
     numbers = {"accuracy_before": 0.97, "accuracy_after": None, "latency_ms_before": 0.3312, "latency_ms_after": 0.4}
     head, rows_ = hardening([row | numbers])
-    assert head == ("control", "changes", "cost", "accuracy", "latency ms")
+    assert head == ("control", "cost", "accuracy", "latency ms", "changes")
     assert rows_[0][1:] == (
-        "EV-02@r#c: broken (90 queries) → resisted", "none → > 150 queries", "97.0% → not shown", "0.331 → 0.4",
+        "none → > 150 queries", "97.0% → not shown", "0.331 → 0.4", "EV-02@r#c: broken (90 queries) → resisted",
     )  # fmt: skip
+    same = {**numbers, "latency_same": True, "control": "b"}
+    assert hardening([row | numbers, same])[0].count("latency ms") == 1
     assert hardening([]) == ((), ())
 
 

@@ -200,3 +200,11 @@ def test_frames_come_back_in_order_whatever_their_index_regression():
     claims = evidence.claims.x
     assert claims["b"].tolist() == [1, 2, 3, 4] and claims.index.tolist() == [7, 7, 2, 0] and evidence.n == 3
     assert ((claims["a"] > 0.5) == [True, False, True, True]).all() and claims["a"].iloc[3] == 0.8
+
+
+def test_a_network_with_one_logit_is_told_what_to_do_instead():
+    net = torch.nn.Linear(3, 1)
+    x = torch.rand(8, 3)
+    found = cm.run("evasion.pgd", net, cm.Evade(x, (net(x)[:, 0] > 0).long(), cm.Ball("linf", 0.2)))
+    assert found.verdict == "inconclusive"
+    assert "two logits" in " ".join(found.reasons)

@@ -11,8 +11,9 @@ from casemate.attacks._rows import Rows
 from casemate.controls.service.query_budget import QueryBudget
 from casemate.core.adversary import Adversary, Budget, Need
 from casemate.core.attack import Ask, AttackInfo, Claim
+from casemate.core.endpoint import Endpoint
 from casemate.core.errors import BudgetSpent, Refused, RunError
-from casemate.core.oracle import Endpoint, Meter, Oracle
+from casemate.core.oracle import Meter, Oracle
 from casemate.core.random import RowRandom
 from casemate.runs.driver import drive_dialogue, drive_rows
 

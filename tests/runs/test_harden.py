@@ -10,7 +10,8 @@ from casemate.core.errors import UnknownName, UsageError
 from casemate.core.evidence import Status
 from casemate.runs.applied import apply, changed, make
 from casemate.runs.assess import assess, prepare
-from casemate.runs.harden import SYBILS, _knowing, _status, harden
+from casemate.runs.comparison import _status
+from casemate.runs.harden import SYBILS, _knowing, harden
 
 
 def finding(status, *attacks):

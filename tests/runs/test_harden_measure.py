@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,9 +12,9 @@ from tests.report import cases
 
 from casemate.app.harden import table
 from casemate.core.control import controls
+from casemate.core.endpoint import DAY, Endpoint
 from casemate.core.evidence import Cost, Interval, Status
 from casemate.core.finding import Finding
-from casemate.core.oracle import DAY, Endpoint
 from casemate.report.hardening import change_words, hardening
 from casemate.report.words import cost_words
 from casemate.runs import harden as module
@@ -21,8 +22,9 @@ from casemate.runs.api import _cost
 from casemate.runs.applied import applicable, apply, apply_all, make, named, suited
 from casemate.runs.assess import prepare
 from casemate.runs.bench import Bench
+from casemate.runs.comparison import changes, compared, exact_binomial, paid, vars_of
 from casemate.runs.findings import _fitting
-from casemate.runs.harden import _changes, compared, exact_binomial, harden, latency
+from casemate.runs.harden import _together, harden, latency
 from casemate.runs.part import Part
 from casemate.store.cells import Store
 
@@ -48,10 +50,10 @@ def finding(lead, status=Status.BROKEN):
 
 def test_a_rate_that_falls_is_shown_though_status_and_cost_agree_regression():
     was, now = finding(evidence([True] * 47 + [False] * 53)), finding(evidence([True] * 7 + [False] * 93))
-    (change,) = _changes({"EV-02@r#c": was}, {"EV-02@r#c": now}, [make("service.labels_only")])
+    (change,) = changes({"EV-02@r#c": was}, {"EV-02@r#c": now}, [make("service.labels_only")])
     assert (change.rate_before, change.rate_after) == (0.47, 0.07) and change.interval_before == (pytest.approx(0.37), pytest.approx(0.57))
     assert change.difference.startswith("fewer rows fall (40 rows fell before only, 0 after only, of the same 100")
-    assert "47% [37, 57]" in change_words(module.vars_of(change)) and "7% [-3, 17]" in change_words(module.vars_of(change))
+    assert "47% [37, 57]" in change_words(vars_of(change)) and "7% [-3, 17]" in change_words(vars_of(change))
 
 
 def test_no_difference_is_said_and_told_on_the_same_rows():
@@ -114,7 +116,7 @@ def test_a_cost_says_time_and_accounts_and_what_blocked_it_regression():
 
 def test_a_set_attack_without_queries_names_none_regression():
     lead = replace(evidence([1]), case="smuggle", cost=Cost(None, 0.0))
-    assert module._paid(lead) == "" and module._paid(replace(lead, cost=Cost(0.0, 0.0, records=3))) == "3 records"
+    assert paid(lead) == "" and paid(replace(lead, cost=Cost(0.0, 0.0, records=3))) == "3 records"
     assert "queries" not in replace(finding(lead), evidence=(replace(lead, case="poison"),)).sentence()
 
 
@@ -177,3 +179,74 @@ def test_nothing_attacked_is_not_nothing_broken_regression():
         system=SimpleNamespace(target=()),
     )  # fmt: skip
     assert "nothing was attacked" in table(result) and "no target is bound" in table(result)
+
+
+def test_attacks_that_measure_different_things_are_not_set_against_each_other_regression():
+    def told(measure, rate, attack, interval):
+        return replace(cases.made(attack), measure=measure, rate=rate, interval=interval, rows={}, n=100)
+
+    def advantage(rate, attack):
+        return told("membership advantage", rate, attack, Interval(rate - 0.02, rate + 0.02))
+
+    audited = told("audited epsilon, lower bound", 3.5, "privacy.canary", None)
+    lira, loss = (advantage(0.45, "privacy.lira"), advantage(0.1, "privacy.loss_threshold"))
+    old = replace(finding(audited), evidence=(audited, lira, advantage(0.3, "privacy.entropy")))
+    (change,) = changes({"T": old}, {"T": finding(loss)}, [])
+    assert "audited epsilon, lower bound: not measured any more" in change.difference
+    assert "membership advantage: 0.45 by privacy.lira → 0.1 by privacy.loss_threshold" in change.difference
+    words = change_words(vars_of(change))
+    assert "audited epsilon, lower bound 3.5" in words and "→ broken membership advantage 0.1" in words
+    (same,) = changes({"T": old}, {"T": replace(finding(audited), evidence=(audited, loss))}, [])
+    assert "not measured" not in same.difference
+
+
+def test_a_cell_is_run_again_only_where_the_control_can_meet_it(toy, tmp_path):
+    bench = prepare(toy(), budget="quick").benches["reader"]
+    file = tmp_path / "model.bin"
+    file.write_bytes(b"model")
+    pinned = apply(replace(bench, artifact=file), make("pipeline.digest_pin"))
+    plain = replace(bench, artifact=file)
+    assert pinned.identity() != plain.identity() and pinned.identity(pin=False) == plain.identity(pin=False)
+    rounded = apply(plain, make("service.round_scores"))
+    assert rounded.identity(pin=False) != plain.identity(pin=False)
+    assert rounded.identity(pin=False, around=False) == plain.identity(pin=False, around=False)
+    squeezed = apply(plain, make("inference.transport_quantise"))
+    assert squeezed.identity(pin=False, around=False) != plain.identity(pin=False, around=False)
+
+
+def test_several_ways_to_train_are_no_whole():
+    labels, trim, sever = make("service.labels_only"), make("training.trim"), make("training.sever")
+    assert _together([labels, trim]) == [labels, trim] and _together([labels, trim, sever]) == [labels]
+
+
+def test_cells_share_a_key_where_a_control_cannot_meet_them(toy):
+    from casemate.runs.plan import _Marks
+
+    bench = prepare(toy(), budget="quick").benches["reader"]
+    rounded = apply(bench, make("service.round_scores"))
+    cells = {name: SimpleNamespace(case=case, attack=name) for name, case in (
+        ("poisoning.label_flip", "poison"), ("poisoning.feedback", "poison"), ("privacy.lira", "infer"))}  # fmt: skip
+    same = {name: _Marks(bench).of(cell) == _Marks(rounded).of(cell) for name, cell in cells.items()}
+    assert same == {"poisoning.label_flip": True, "poisoning.feedback": False, "privacy.lira": False}
+
+
+def test_what_would_train_for_nothing_is_not_offered(toy):
+    bench = prepare(toy(), budget="quick").benches["reader"]
+    if bench.recipe is None:
+        bench = replace(bench, recipe=SimpleNamespace(fit=lambda x, y, seed: None, x=bench.data.x, y=bench.data.y, stack=None))
+    _, left = applicable(bench, [finding(evidence([True] * 3))], False)
+    assert dict(left)["training.trim"] == "nothing was broken that it answers"
+
+
+def test_tables_are_taken_by_controls_that_only_choose_rows_or_labels():
+    taken = {id for id in controls if "table" in getattr(controls.get(id), "modality", ())}
+    assert taken >= {f"training.{name}" for name in ("trim", "sever", "roni", "partition", "pate", "randomised_response")}
+
+
+def test_no_change_is_cut_off_and_the_long_cells_stand_last_regression():
+    change = vars_of(changes({"T": finding(evidence([True] * 9))}, {"T": finding(evidence([False] * 9))}, [])[0])
+    rows = [{"control": "a", "changes": [{**change, "threat": f"PO-{i:02}@r#c"} for i in range(30)], "accuracy": 0.5}]
+    head, lines = hardening(rows)
+    assert head[-1] == "changes" and lines[0][-1].count("PO-") == 30
+    html = (Path(module.__file__).parents[1] / "report" / "templates" / "system.html.j2").read_text(encoding="utf-8")
+    assert "cell | short(8000)" in html and len(lines[0][-1]) < 8000

@@ -12,7 +12,8 @@ import casemate as cm
 from casemate.core.adversary import Budget
 from casemate.core.errors import UsageError
 from casemate.runs.assess import assess, prepare
-from casemate.runs.plan import plan, profile, share, spans
+from casemate.runs.plan import plan, share, spans
+from casemate.runs.profiles import profile
 
 
 @given(st.integers(0, 300), st.integers(1, 80))

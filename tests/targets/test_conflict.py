@@ -7,8 +7,8 @@ import pytest
 
 from casemate.controls.service.labels_only import LabelsOnly
 from casemate.controls.service.round_scores import RoundScores
+from casemate.core.endpoint import Endpoint
 from casemate.core.errors import BadInput
-from casemate.core.oracle import Endpoint
 from casemate.targets.conflict import FULL, Shown, conflicts, decimals, shown
 from casemate.targets.wrap import wrap
 

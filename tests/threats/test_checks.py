@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from casemate.core.entities import NO, UNKNOWN, YES
 from casemate.core.errors import UnknownName
+from casemate.core.fact import NO, UNKNOWN, YES
 from casemate.core.system import System
 from casemate.threats import checks
 from casemate.threats.checks import secrets, within

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casemate.core.entities import Fact, Truth
+from casemate.core.fact import Fact, Truth
 from casemate.core.shape import hints
 from casemate.core.system import NO, UNKNOWN, YES, Access, Component, System
 from casemate.threats.derive import Derivation, derive

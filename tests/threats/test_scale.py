@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from casemate.core import entities as e
 from casemate.core.errors import BadSystem
+from casemate.core.fact import NO, Truth
 from casemate.core.reach import Places, bits, parts, spread
 from casemate.core.surface import reach
 from casemate.core.system import Access, Asset, Component, Flow, Model, Principal, System, Training, Worth
@@ -68,7 +69,7 @@ def one_by_one(system: System, rules: Iterable[Rule]) -> Iterator[tuple[Rule, Sc
         for element, principal in instances(rule, system):
             scene = Scene(system, {"c": element, "p": principal} if principal else {"c": element}, {})
             verdict = rule.applies_when.judge(scene)
-            if verdict.truth is not e.NO:
+            if verdict.truth is not NO:
                 yield rule, scene, verdict
 
 
@@ -95,8 +96,8 @@ def some(draw: random.Random, hint: Any) -> Any:
         return record(draw, part)
     if typing.get_origin(part) is typing.Literal:
         return draw.choice(typing.get_args(part))
-    if part is e.Truth:
-        return draw.choice(tuple(e.Truth))
+    if part is Truth:
+        return draw.choice(tuple(Truth))
     return {int: draw.randrange(5), float: float(draw.randrange(5)), str: "word"}.get(
         part, part if isinstance(part, str) else None
     )

@@ -30,13 +30,15 @@ def harden(
     """Try controls one by one and all together, each against attacks that know it.
 
     A control changes facts, so threats are derived again; then every attack is run again, with more accounts where the control
-    counts accounts. Shown beside the gain: clean accuracy, rejects and latency.
+    counts accounts. Shown beside the gain: clean accuracy, rejects and latency; of a training its time too, and the share of
+    honest records it leaves out.
     """
     from ..report.as_json import render
     from ..report.write import write
     from ..runs.harden import harden as run
+    from ..threats.load import load
 
-    with progress(Path(path).stem, quiet or as_json) as show:
+    with progress(load(path).name, quiet or as_json) as show:
         result = run(path, only=only, trains=train, store=store, workers=workers, seed=seed, budget=budget, show=show)
     files = write([result], Path(out), show_personal=show_personal)
     if as_json:
@@ -77,19 +79,27 @@ def _why(result: Any) -> str:
 
 def _block(row: Any) -> list[str]:
     """One control, or all together."""
-    from ..report.hardening import change_words
+    from ..report.hardening import change_words, decided
 
     lines = [f"\n  {row['control']} at {row['component']}"]
     if row["note"]:
         return [*lines, f"    {row['note']}"]
-    lines.append(f"    cheapest break: {change_words(row['cheapest'])}")
+    if decided(row["cheapest"]):
+        lines.append(f"    cheapest break: {change_words(row['cheapest'])}")
     lines += [f"    {change_words(change)}" for change in row["changes"]]
+    if "training_seconds" in row:
+        lines.append(f"    trained in {row['training_seconds']:.3g} s{_left_out(row)}")
     if row.get("accuracy_before") is not None:
         lines.append(
             f"    clean accuracy {row['accuracy_before']:.3f} → {row['accuracy_after']:.3f}, "
             f"rejected {row['rejected_before']:.3f} → {row['rejected_after']:.3f}, latency {_latency(row)}"
         )
     return lines
+
+
+def _left_out(row: Any) -> str:
+    share = row.get("honest_share_left_out")
+    return "" if share is None else f"; leaves out {100 * share:.1f}% of records that nobody poisoned"
 
 
 def _latency(row: Any) -> str:

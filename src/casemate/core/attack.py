@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol, TypeVar, dataclass_transform
 
 from .adversary import Need
 from .constraint import Norm
-from .errors import UsageError
+from .errors import BadInput, UsageError
 from .registry import Registry
 from .shape import fits
 
@@ -130,6 +130,7 @@ def attack(
     """
 
     def register(cls: T) -> T:
+        _counted(cls, id, needs)
         frozen: Any = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
         family = id.split(".")[0]
         if case is None and family not in _FAMILY_CASE:
@@ -143,6 +144,28 @@ def attack(
         return frozen  # type: ignore[no-any-return]
 
     return register
+
+
+COUNTS = ("restarts", "draws", "samples")
+
+
+def _counted(cls: Any, id: str, needs: Need) -> None:
+    """Let the class refuse counts below 1 when it is made: an attack that does nothing would say that the rows resisted.
+
+    `steps` counts so where slopes are climbed; of a search by questions, no steps leave the first one.
+    """
+    own: Callable[[Any], None] | None = getattr(cls, "__post_init__", None)
+    names = COUNTS + (("steps",) if Need.GRADIENT in needs else ())
+
+    def checked(self: Any) -> None:
+        for name in names:
+            value = getattr(self, name, 1)
+            if isinstance(value, int | float) and not value >= 1:
+                raise BadInput(f"{id}: {name}={value!r} is not allowed; give 1 or more")
+        if own is not None:
+            own(self)
+
+    cls.__post_init__ = checked
 
 
 def unfitting(kind: type, values: Mapping[str, Any]) -> str:

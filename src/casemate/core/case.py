@@ -1,7 +1,8 @@
 """What is attempted, and what the attacker hands in: one small pair per family.
 
-    Evade / Inputs      Poison / Records      Infer / Guesses
-    Copy / Replica      Stall / Load          Smuggle / Artifact
+    Evade / Inputs      Poison / Records      Infer, Audit / Guesses      Attribute / Values
+    Copy / Replica      Stall / Load          Property / Distinguisher    Invert, Leak / Recovered
+    Smuggle / Artifact  Federated / Update
 
 A Case carries hidden truth (membership, held-out data) only for the judge: `blind` removes it before an attack sees the
 case. The labels of its own inputs are the attacker's knowledge and stay.
@@ -16,10 +17,15 @@ from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 
+from .availability import Bill, Drill, Drilled, Harvest, Heavy, Sponge
 from .constraint import Constraint
+from .disclosure import Attribute, Audit, Distinguisher, Guesses, Infer, Invert, Leak, Property, Recovered, Values
 from .errors import BadInput
+from .federated import Federated, Update
+from .fetch import Fetch
 from .goal import Becomes, Goal, Loss, Routed, Vanish, Wrong
-from .target import Recipe, Target, count, take, to_numpy
+from .poison import Adopt, Aim, Backdoor, Degrade, Misread, Poison, Published, Records
+from .target import Target, count, take, to_numpy
 
 Array = Any
 
@@ -121,66 +127,6 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Poison:
-    """Write training records so that the retrained model is worse.
-
-    Args:
-        recipe: How the victim trains.
-        fractions: Shares of the training set under the attacker's control, ascending, each in (0, 1).
-        seeds: Training seeds; every fraction is retrained once for each.
-        truth: Test data, the judge's alone.
-    """
-
-    recipe: Recipe
-    fractions: tuple[float, ...] = (0.02, 0.05, 0.1)
-    seeds: tuple[int, ...] = (0, 1, 2)
-    truth: Holdout | None = None
-    kind = "poison"
-
-    def blind(self) -> Poison:
-        return replace(self, truth=None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Records:
-    """Training records that replace rows of the training set: ``index (m,)``, ``x``, ``y``, in order of preference.
-
-    At a fraction f the judge applies the first ``floor(f * n)`` of them.
-    """
-
-    index: Any
-    x: Any
-    y: Any
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Infer:
-    """Tell members of the training set from others.
-
-    Args:
-        x, y: Candidates and their true labels.
-        truth: ``(n,)`` booleans, True for members; the judge's alone.
-    """
-
-    x: Any
-    y: Any
-    truth: Any = None
-    kind = "infer"
-
-    def blind(self) -> Infer:
-        return replace(self, truth=None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guesses:
-    """A membership score for each candidate (larger: more likely a member) and the yes or no the attacker commits to."""
-
-    score: Any
-    member: Any
-    detail: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
     """Build a model that decides like the target.
 
@@ -266,8 +212,15 @@ class Artifact:
     detail: dict[str, Any] = field(default_factory=dict)
 
 
-AnyCase = Evade | Poison | Infer | Copy | Stall | Smuggle
-AnyClaim = Inputs | Records | Guesses | Replica | Load | Artifact
+AnyCase = (
+    Evade | Poison | Adopt | Infer | Audit | Attribute | Property | Invert | Leak | Copy | Stall | Smuggle | Fetch
+    | Drill | Sponge | Harvest | Federated
+)  # fmt: skip
+AnyClaim = (
+    Inputs | Records | Published | Guesses | Values | Distinguisher | Recovered | Replica | Load | Artifact
+    | Drilled | Heavy | Bill | Update
+)  # fmt: skip
 
-__all__ = ["AnyCase", "AnyClaim", "Artifact", "Case", "Copy", "Evade", "Guesses", "Holdout", "Infer", "Inputs", "Load"]
-__all__ += ["Poison", "Records", "Replica", "Smuggle", "Stall", "Target"]
+__all__ = ["Aim", "AnyCase", "AnyClaim", "Artifact", "Attribute", "Audit", "Backdoor", "Case", "Copy", "Degrade"]
+__all__ += ["Distinguisher", "Evade", "Guesses", "Holdout", "Infer", "Inputs", "Invert", "Leak", "Load", "Misread", "Poison"]
+__all__ += ["Property", "Records", "Recovered", "Replica", "Smuggle", "Stall", "Target", "Values"]

@@ -34,6 +34,26 @@ class Constraint(Protocol):
         ...
 
 
+class Region(Constraint, Protocol):
+    """A constraint a gradient attack can move in, whatever its shape: what `evasion.pgd` asks of one that is no `Ball`.
+
+    It may also say `along`, ``slope`` or ``signs``: what a step follows, with a length of shares of `radius` as a whole, or
+    at each value. Left out, it is the slope, which climbs inside any convex set; signs suit what limits each value alone.
+    """
+
+    @property
+    def radius(self) -> float:
+        """How far is far, in input units: steps and random starts are shares of it. Above 0, finite."""
+        ...
+
+    def project(self, x: Any, origin: Any) -> Any:
+        """Changed inputs brought back to what is allowed, best the nearest: torch tensors ``(n, *shape)`` in and out.
+
+        What comes back must pass `check`, so leave it room for rounding.
+        """
+        ...
+
+
 def _flat(x: Any) -> NDArray[np.float64]:
     array = np.asarray(x, dtype=np.float64)
     return array.reshape(len(array), -1)

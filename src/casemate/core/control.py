@@ -2,8 +2,9 @@
 
 One object, three uses:
   1. `changes`: the facts of the description it changes, as (path on the component, value);
-  2. what it does to the thing under test: `harden_target(target)` (inference), `harden_recipe(recipe)` (training), or,
-     for a service control, the two steps below, hosted by the Oracle in assessment and by the guard in production:
+  2. what it does to the thing under test: `harden_target(target)` (inference), `harden_recipe(recipe)` (training; what a
+     recipe must offer for it says `fits(recipe)`: a reason, or an empty string where it does), or, for a service control,
+     the two steps below, hosted by the Oracle in assessment and by the guard in production:
         start                                                the empty state
         admit(state, account, rows, now) -> state, mask      which of these rows are let in; counts rows, not requests
                                                              (`rows` is anything with a length; most controls need no more)

@@ -1,69 +1,16 @@
-"""The records of a description: facts, and the elements of a System.
+"""The records of a description: the elements of a System.
 
-A description says yes, no or unknown, never just "absent": what is not stated is unknown, and unknown is not no.
 The records below are the one source of the description language. The YAML reader, the JSON Schema and the rule
 engine all walk their fields, so a new field is a new key everywhere.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Source = Literal["asserted", "imported", "measured"]
-Basis = Literal["asserted", "imported", "measured", "not listed"]  # the last: no access row says otherwise
-
-
-class Truth(enum.Enum):
-    """Kleene's three values. `if fact:` raises, because it would read unknown as yes."""
-
-    YES = "yes"
-    NO = "no"
-    UNKNOWN = "unknown"
-
-    @staticmethod
-    def of(value: bool) -> Truth:
-        return Truth.YES if value else Truth.NO
-
-    def __and__(self, other: Truth) -> Truth:
-        return _ORDER[min(_ORDER.index(self), _ORDER.index(other))]
-
-    def __or__(self, other: Truth) -> Truth:
-        return _ORDER[max(_ORDER.index(self), _ORDER.index(other))]
-
-    def __invert__(self) -> Truth:
-        return _ORDER[2 - _ORDER.index(self)]
-
-    def __bool__(self) -> bool:
-        raise TypeError("a fact may be unknown; compare it: fact is Truth.YES")
-
-
-_ORDER = (Truth.NO, Truth.UNKNOWN, Truth.YES)
-YES, NO, UNKNOWN = Truth.YES, Truth.NO, Truth.UNKNOWN
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One statement about a system: `api.model.output = label (measured)`."""
-
-    path: str
-    value: Any
-    source: Basis = "asserted"
-
-    @property
-    def shown(self) -> str:
-        """The value in words; a record by what is stated in it."""
-        if isinstance(self.value, Truth):
-            return self.value.value
-        if is_dataclass(self.value):
-            stated = {f.name: getattr(self.value, f.name) for f in fields(self.value)}
-            return ", ".join(f"{k} {Fact('', v).shown}" for k, v in stated.items() if v not in (None, (), UNKNOWN))
-        return str(self.value)
-
-    def __str__(self) -> str:
-        return f"{self.path} = {self.shown} ({self.source})"
+from casemate.core.fact import UNKNOWN, Truth
 
 
 def _key(name: str) -> Any:
@@ -382,6 +329,16 @@ class Binding:
     within: Mapping[str, Any] = field(default_factory=dict)  # how far an input may be changed
     also: Mapping[str, Any] = field(default_factory=dict)  # other ways it may be changed, by a name for each
     attacks: Mapping[str, Any] = field(default_factory=dict)  # options by name of the attack
+    sensitive: tuple[str, ...] = ()  # columns of the data that somebody would like to know of a person
+    group: str | None = None  # a column by whose values every success is reported too
+    property: Mapping[str, Any] = field(default_factory=dict)  # a share that must stay secret: column, equals, shares
+    canaries: int = 0  # records put into a training of its own, to audit what it claims of privacy
+    finetune: str | None = None  # module:function (parent, x, y, seed) that makes the model of a parent
+    federated: str | None = None  # module:function that gives the rounds of a federated training
+    loader: str | None = None  # module:function (manifest path) that fetches the training data as deployed
+    manifest: str | None = None  # the list of what the loader fetches, beside the description
+    work: str | None = None  # module:function (inputs) that counts the work each input causes
+    fallback: str | None = None  # module:function (model) that decides as the system does around a model that may fail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .adversary import Adversary, Need
-from .control import Service
+from .endpoint import Endpoint
 from .errors import BadInput, BudgetSpent, NotGranted, Refused
+from .poison import Records, written_records
 from .target import Jacobian, Recipe, Response, Slope, Target, count, take, to_numpy
 
 Array = Any
-DAY = 86_400.0
 Watch = Callable[[Any, NDArray[Any], Any], None]
 _PER_ROW = ("queries", "refused", "local", "gradients", "backwards", "parent")
 
@@ -40,11 +40,15 @@ class Meter:
         self._size = int(np.max(rows, initial=-1)) + 1
         self._by_row = {kind: np.zeros(self._size, np.int64) for kind in _PER_ROW}
         self.total: dict[str, int] = dict.fromkeys((*_PER_ROW, "records", "judge", "health"), 0)
+        self.written: frozenset[tuple[bytes, int]] = frozenset()  # what some training saw: see `written_records`
 
     def add(self, kind: str, rows: Any) -> None:
         """Charge one unit of `kind` to each entry of `rows` (repeats count)."""
         rows = np.asarray(rows)
-        self._by_row[kind] += np.bincount(rows, minlength=self._size)
+        if 16 * len(rows) < self._size:  # a dialogue asks a few rows at a time of a plan of thousands
+            np.add.at(self._by_row[kind], rows, 1)
+        else:
+            self._by_row[kind] += np.bincount(rows, minlength=self._size)
         self.total[kind] += len(rows)
 
     def of(self, kind: str, rows: Any) -> NDArray[np.int64]:
@@ -64,69 +68,6 @@ class Known:
     parent: Target | None = None
     recipe: Recipe | None = None
     artifact: Path | None = None
-
-
-class Endpoint:
-    """The deployed endpoint: a target behind its service controls, on a virtual clock.
-
-    Holds the state of the controls. A patient attacker (one with days to spend) waits for the next window instead of
-    being refused; an attacker with several accounts goes on with the next one.
-
-    `now` is what the campaign took so far, in seconds of that clock; `used` are the accounts that were let in.
-    """
-
-    def __init__(self, target: Target, services: Sequence[Service] = (), *, accounts: int = 1, days: float | None = None):
-        self.target, self.services = target, tuple(services)
-        self.now, self._end = 0.0, 0.0 if days is None else days * DAY
-        self._accounts = [str(i) for i in range(accounts)]
-        self._states = [service.start for service in self.services]
-        self.used: set[str] = set()
-
-    def admit(self, rows: int, account: int | None = None) -> NDArray[np.bool_]:
-        """Which of the next `rows` rows are let in, ``(rows,)``; moves the clock where waiting helps."""
-        if account is not None and not 0 <= account < len(self._accounts):
-            raise NotGranted(f"account {account} was asked with, and the adversary has {len(self._accounts)}, counted from 0")
-        admitted = np.zeros(rows, bool)
-        if rows and not self.services:
-            self.used.add(self._accounts[account or 0])
-        while self.services and not admitted.all():
-            open_rows = np.flatnonzero(~admitted)
-            for name in self._accounts if account is None else [self._accounts[account]]:
-                mask = self._ask(name, len(open_rows))
-                if mask.any():
-                    self.used.add(name)
-                admitted[open_rows[mask]] = True
-                open_rows = open_rows[~mask]
-                if not len(open_rows):
-                    return admitted
-            names = self._accounts if account is None else [self._accounts[account]]
-            pause = min(self._wait(name) for name in names)
-            if not (pause > 0 and self.now + pause <= self._end):
-                return admitted
-            self.now += pause
-        return admitted if self.services else np.ones(rows, bool)
-
-    def _ask(self, account: str, rows: int) -> NDArray[np.bool_]:
-        """One pass through all controls. A row that a later control refuses was still counted by the earlier ones."""
-        mask = np.ones(rows, bool)
-        for i, service in enumerate(self.services):
-            inside = np.flatnonzero(mask)
-            self._states[i], let_in = service.admit(self._states[i], account, range(len(inside)), self.now)
-            mask[inside[~np.asarray(let_in, bool)]] = False
-        return mask
-
-    def _wait(self, account: str) -> float:
-        return max((s.wait(st, account, self.now) for s, st in zip(self.services, self._states, strict=True)), default=0.0)
-
-    def shown(self, response: Response) -> Response:
-        """The response as the controls let it out."""
-        for state, service in zip(self._states, self.services, strict=True):
-            response = service.answer(state, response)
-        return response
-
-    def decide(self, x: Any, rows: Array | None = None, draw: int = 0) -> Response:
-        """The deployed decision with nothing metered: the judge's own way in."""
-        return self.shown(self.target.respond(x, rows=rows, draw=draw))
 
 
 class Oracle:
@@ -174,10 +115,10 @@ class Oracle:
             return self._granted(self._seen(x, rows, response)), np.zeros(size, bool)
         self._pay("queries", rows)
         admitted = self._endpoint.admit(size, account)
-        self._meter.add("refused", rows[~admitted])
-        if not admitted.any():
-            return None, ~admitted
         if not admitted.all():
+            self._meter.add("refused", rows[~admitted])
+            if not admitted.any():
+                return None, ~admitted
             x, keys = take(x, admitted), keys[admitted]
         response = self._endpoint.shown(self._endpoint.target.respond(x, rows=keys))
         return self._granted(self._seen(x, rows[admitted], response)), ~admitted
@@ -266,7 +207,7 @@ class Oracle:
         return reveal()
 
     # -- holding ------------------------------------------------------------------------------------------------------
-    def parent(self) -> Oracle:
+    def parent(self) -> _Parent:
         """The public parent as an oracle of its own: free of queries, its compute counted under ``parent``."""
         self._require(Need.PARENT)
         if self._known.parent is None:
@@ -310,6 +251,24 @@ class Oracle:
         if cap is not None and self._meter.total["records"] + records > cap:
             raise BudgetSpent(f"{records} more records would exceed the budget of {cap}")
         self._meter.count("records", records)
+
+    def retrained(self, records: Records) -> Oracle:
+        """The deployed decision after its owner trained again, with `records` (all that were contributed so far) in the data.
+
+        The same ledger, budget and clock go on. Every record that was not written before is charged: one with another content
+        or label in the same place is another record, and what was left out this time is not given back.
+
+        Raises:
+            NotGranted: The adversary writes no training data, or nothing trains the endpoint again.
+            BudgetSpent: More records than the budget has.
+        """
+        self._require(Need.CONTRIBUTE)
+        written = self._meter.written | written_records(records)
+        further = len(written) - self._meter.total["records"]
+        if further > 0:
+            self.contribute(further)
+        self._meter.written = written
+        return Oracle(self._endpoint.retrained(records), self.adversary, self._meter, self._known)
 
     # -- counting -----------------------------------------------------------------------------------------------------
     @property
@@ -400,6 +359,11 @@ class _Parent(Oracle):
     """The parent's oracle counts under its own name and has no budget."""
 
     _draws_of = ("parent",)
+
+    @property
+    def held(self) -> Target:
+        """The parent itself, to look inside: everybody has a copy. What its layers compute is the attacker's own, uncounted."""
+        return self._endpoint.target
 
     def _pay(self, kind: str, rows: NDArray[Any], further: int = 0) -> None:
         self._meter.add("parent", rows)

@@ -10,8 +10,13 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, Union
 
-from casemate.core.entities import Truth
 from casemate.core.errors import UnknownName
+from casemate.core.fact import Truth
+
+# The fields of the `system:` block of a description; the others are its top-level lists.
+HEAD = ("name", "version", "description", "owner", "task", "modality", "decision", "target", "prices", "rules")
+COLLECTIONS = ("zones", "principals", "assets", "components", "flows")
+NAMED = (*COLLECTIONS, "controls")  # of these a control may go without an id
 
 
 def field_key(f: dataclasses.Field[Any]) -> str:

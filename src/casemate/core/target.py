@@ -128,12 +128,14 @@ class Recipe:
         fit: Trains on (x, y) with a seed and returns a Target. Deterministic in its arguments.
         x, y: The training data, in row order.
         version: The user's own version, part of its identity.
+        stack: A learner of `casemate.trainers` that trains as `fit` does, so that shadow models need not be fitted one by one.
     """
 
     fit: Callable[[Any, Any, int], Target]
     x: Any
     y: Any
     version: str = ""
+    stack: Any = None
 
 
 def count(x: Any) -> int:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from casemate.core import entities
-from casemate.core.entities import Truth
 from casemate.core.errors import UnknownName
-from casemate.core.shape import choices, field_named, fits, hints
-from casemate.core.system import HEAD, System
+from casemate.core.fact import Truth
+from casemate.core.shape import HEAD, choices, field_named, fits, hints
+from casemate.core.system import System
 from casemate.imports.found import Import
 from casemate.imports.gather import MODEL
 from casemate.threats.load import CONTROL

@@ -15,8 +15,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from casemate.core.entities import AssetKind, Truth, Zone
+from casemate.core.entities import AssetKind, Zone
 from casemate.core.errors import UsageError
+from casemate.core.fact import Truth
 from casemate.core.shape import choices, hints
 from casemate.core.system import System
 from casemate.imports.claims import field_hint, is_word

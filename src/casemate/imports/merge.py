@@ -16,8 +16,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from casemate.core.entities import NO, UNKNOWN
 from casemate.core.errors import BadSystem, UnknownName, UsageError
+from casemate.core.fact import NO, UNKNOWN
 from casemate.core.shape import field_key
 from casemate.core.system import System
 from casemate.imports.accept import WHICH, Accepted, of_a_file, other_files

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.case import Copy, Holdout, Replica
+from ..core.endpoint import Endpoint
 from ..core.errors import BadInput
 from ..core.evidence import Baseline, Check
-from ..core.oracle import Endpoint, Meter
-from ..core.target import count, take, to_numpy
+from ..core.oracle import Meter
+from ..core.target import Recipe, count, take, to_numpy
+from .fidelity import ceiling, elsewhere, transfer
 from .opinion import Opinion, Points, column
 from .statistics import clopper_pearson
 
@@ -25,21 +27,23 @@ _CLASSES = 20  # more different decimal answers than this are values, not classe
 
 
 def judge(
-    case: Copy, claims: Sequence[tuple[int, Replica]], endpoint: Endpoint, meter: Meter, *, enough: float = ENOUGH
-) -> Opinion:
+    case: Copy, claims: Sequence[tuple[int, Replica]], endpoint: Endpoint, meter: Meter, *, enough: float = ENOUGH,
+    recipe: Recipe | None = None,
+) -> Opinion:  # fmt: skip
     """Compare the copies handed in, each with the queries spent by then, with the deployed decisions on ``truth.x``.
 
     Numeric decisions agree when they differ by less than a hundredth of their standard deviation. `broken` when the last
     copy agrees on at least `enough` of the rows and the interval lies above the most common decision's share. A copy that
-    does not get above that share learned nothing, and shows nothing of how well the target resists.
+    does not get above that share learned nothing, and shows nothing of how well the target resists. In `extra`:
+    agreement elsewhere and near the boundary, closeness of scores and parameters, whether changes that turn the copy turn the
+    target too, and, with a `recipe`, how often two trainings of it agree.
     """
     if case.truth is None or not count(case.truth.x):
         raise BadInput("a copy is judged on inputs the attacker never saw; give truth= with at least one")
-    label, scores = _deployed(case.truth, endpoint, meter)
+    label, scores = _deployed(case.truth.x, endpoint, meter)
     n, numeric = len(label), label.dtype.kind == "f" and len(np.unique(label)) > _CLASSES
     near = 0.01 * float(label.std()) if numeric else 0.0
-    base = 0 if numeric else int(np.unique(label, return_counts=True)[1].max())
-    baseline = Baseline("constant answer" if numeric else "majority class", base / n, clopper_pearson(base, n))
+    baseline = _baseline(label, numeric)
     if not claims:
         return Opinion(measure=MEASURE, rate=0.0, n=0, broken=False, why=("the attack handed in no copy",), baseline=baseline)
     answers = [_labels(replica, case.truth.x, n) for _, replica in claims]
@@ -48,13 +52,12 @@ def judge(
     curve: Points = [(float(q), *_point(h, n)) for (q, _), h in zip(claims, hits, strict=True)]
     rate, interval, (queries, last), (own, error) = hits[-1] / n, clopper_pearson(hits[-1], n), claims[-1], answers[-1]
     # A constant that agrees often is no copy: it must also do better than the most common decision.
-    good = [h / n >= enough and clopper_pearson(h, n).low > baseline.rate for h in hits]
-    learned = interval.low > baseline.rate
+    good, learned = [h / n >= enough and clopper_pearson(h, n).low > baseline.rate for h in hits], interval.low > baseline.rate
     broken, first = good[-1], next((float(q) for (q, _), g in zip(claims, good, strict=True) if g), None)
     extra = {"enough": enough, "queries": queries, "copy": last.detail} | _closeness(last, case.truth, scores, endpoint)
-    y = np.asarray(to_numpy(case.truth.y))
-    if not numeric and len(y) == n:
-        extra |= {"target_accuracy": float((label == y).mean()), "copy_accuracy": float(_agree(own, y, 0.0).mean())}
+    extra |= _beyond(case, last, endpoint, meter, label, near) if not error else {}
+    extra |= {} if numeric else _accuracy(case.truth, label, own)
+    extra |= {} if recipe is None else {"two_trainings_agree": ceiling(recipe, case.truth.x, lambda a, b: _agree(a, b, near))}
     return Opinion(
         measure=MEASURE, rate=rate, interval=interval, n=n, broken=broken, line=enough,
         why=(f"agreement {rate:.3f} {interval}; a copy counts from {enough:g} and above the {baseline.name}",),
@@ -65,13 +68,40 @@ def judge(
     )  # fmt: skip
 
 
-def _deployed(truth: Holdout, endpoint: Endpoint, meter: Meter) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """What the endpoint decides and shows on the judge's inputs."""
+def _baseline(label: NDArray[Any], numeric: bool) -> Baseline:
+    """What a copy that always answers the same would reach."""
+    base = 0 if numeric else int(np.unique(label, return_counts=True)[1].max())
+    name = "constant answer" if numeric else "majority class"
+    return Baseline(name, base / len(label), clopper_pearson(base, len(label)))
+
+
+def _accuracy(truth: Holdout, label: NDArray[Any], own: NDArray[Any]) -> dict[str, float]:
+    y = np.asarray(to_numpy(truth.y))
+    if len(y) != len(label):
+        return {}
+    return {"target_accuracy": float((label == y).mean()), "copy_accuracy": float(_agree(own, y, 0.0).mean())}
+
+
+def _beyond(
+    case: Copy, last: Replica, endpoint: Endpoint, meter: Meter, label: NDArray[Any], near: float
+) -> dict[str, Any]:  # fmt: skip
+    """How the copy does on other inputs than the judge's own."""
+
+    def ask(x: Any) -> NDArray[Any]:
+        return _deployed(x, endpoint, meter)[0]
+
+    found = elsewhere(case, last, label, ask, lambda a, b: _agree(a, b, near))
+    led = transfer(case, last, ask) if label.dtype.kind != "f" else None
+    return found if led is None else found | {"transfer": led}
+
+
+def _deployed(x: Any, endpoint: Endpoint, meter: Meter) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """What the endpoint decides and shows on inputs of the judge's."""
     labels, scores = [], []
-    for start in range(0, count(truth.x), _BATCH):
-        part = np.arange(start, min(start + _BATCH, count(truth.x)))
+    for start in range(0, count(x), _BATCH):
+        part = np.arange(start, min(start + _BATCH, count(x)))
         meter.count("judge", len(part))
-        response = endpoint.decide(take(truth.x, part), part, 1_000_000)
+        response = endpoint.decide(take(x, part), part, 1_000_000)
         labels.append(np.asarray(to_numpy(response.label)))
         scores.append(None if response.scores is None else np.asarray(to_numpy(response.scores), np.float64))
     shown = [s for s in scores if s is not None]
@@ -115,12 +145,19 @@ def _closeness(last: Replica, truth: Holdout, scores: NDArray[Any] | None, endpo
         own = np.asarray(last.scores(truth.x), np.float64)
         if own.shape == scores.shape:
             found["total_variation"] = float(np.abs(own - scores).sum(1).mean() / 2)
+            ratio = np.log(np.maximum(scores, _TINY)) - np.log(np.maximum(own, _TINY))
+            found["kl_divergence"] = float(np.where(scores > 0, scores * ratio, 0.0).sum(1).mean())  # nats, target from copy
             # Where the target's own scores have saturated there is no log-ratio to compare with.
             kept = ((scores > _FLAT) & (scores < 1 - _FLAT)).all(1)
             if kept.any():
                 logs = [np.log(np.maximum(s[kept], _TINY)) for s in (own, scores)]
                 found["log_ratio_error"] = float(np.abs(np.diff(logs[0], axis=1) - np.diff(logs[1], axis=1)).max())
     true = linear_parameters(endpoint.target)
+    if true is not None and "direction" in last.parameters and true[0].shape[1] == 1:
+        weights, length = true[0][:, 0], float(np.linalg.norm(true[0]))
+        own, whole = (np.append(w, b) for w, b in ((last.parameters["direction"], last.parameters["offset"]), (weights, true[1])))
+        if own.shape == whole.shape and length > 0:  # decisions show the direction, and no length
+            found["parameter_error"] = float(np.abs(own - whole / length).max())
     if true is not None and "weights" in last.parameters:
         error = parameter_error((last.parameters["weights"], last.parameters["intercept"]), true)
         if error is not None:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.case import Evade
+from ..core.endpoint import Endpoint
 from ..core.goal import reached
-from ..core.oracle import Endpoint, Meter
+from ..core.oracle import Meter
 from ..core.target import REJECT, count, take, to_numpy
 
 VOTES = 20

@@ -6,27 +6,31 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from ..core.case import Guesses, Infer
 from ..core.errors import BadInput
-from ..core.evidence import Baseline, Check, Interval
-from ..core.random import RowRandom
+from ..core.evidence import Baseline, Check
 from ..core.target import count, to_numpy
-from .opinion import Opinion, Points, column, failed
-from .statistics import clopper_pearson, least_fpr
+from .opinion import Opinion, column, failed
+from .roc import advantage, area, most_exposed, roc, slices, summary, tpr_at
 
 MEASURE = "membership advantage"
 LINE = 0.1  # an advantage that matters: one guess in ten better than chance
-LOW_RATES = (0.01, 0.001)  # false-positive rates at which a leak of single people shows
+UNLIKE = 0.15  # difference of class shares from which a guess by class alone would pass for a leak
+OVERLAP = 0.05  # share of others that may be members after all before nothing can be concluded
+
+__all__ = ["LINE", "MEASURE", "advantage", "area", "judge", "roc", "tpr_at"]
 
 
 def judge(case: Infer, claim: Guesses | None, queries: int) -> Opinion:
     """Compare guesses with the truth.
 
-    The measure is ``TPR - FPR`` of the attacker's commitment. Its interval takes the Clopper-Pearson bounds of both rates at
-    a level of 97.5 % each, so that it holds at 95 % whatever the two have in common (Bonferroni). `broken` when it lies
-    above 0. A true-positive rate at a false-positive rate that the non-members cannot vouch for is refused.
+    The measure is ``TPR - FPR`` of the attacker's commitment; a record seen several times on its side counts once. Its interval
+    takes the Clopper-Pearson bounds of both rates at a level of 97.5 % each, so that it holds at 95 % whatever the two have in
+    common (Bonferroni). `broken` when it lies above 0; where the shares of classes on both sides differ (check 33), above what
+    the classes alone give away. A commitment that names so few, or leaves out so few, that it could not reach the line even if
+    it were right, shows nothing of how well the model resists. A true-positive rate at a false-positive rate that the
+    non-members cannot vouch for is refused, with the number it takes.
     """
     truth = np.asarray(to_numpy(case.truth), bool) if case.truth is not None else np.zeros(0, bool)
     if len(truth) != count(case.x) or truth.all() or not truth.any():
@@ -37,81 +41,101 @@ def judge(case: Infer, claim: Guesses | None, queries: int) -> Opinion:
     score, member = np.asarray(to_numpy(claim.score), float), np.asarray(to_numpy(claim.member))
     if score.shape != (n,) or member.shape != (n,) or member.dtype.kind != "b" or not np.isfinite(score).all():
         return failed(MEASURE, n, f"guesses must be {n} finite scores and {n} booleans")
-    rate, interval = advantage(member, truth)
-    auc = area(score, truth)
-    extra: dict[str, Any] = {
-        "auc": auc, "auc_interval": _auc_interval(score, truth),
-        "tpr": float(member[truth].mean()), "fpr": float(member[~truth].mean()),
-        "members": int(truth.sum()), "others": int((~truth).sum()), **claim.detail,
-    }  # fmt: skip
-    extra |= {f"tpr_at_{fpr:g}_fpr": tpr_at(score, truth, fpr) for fpr in LOW_RATES}
+    keys = _keys(case.x, case.y)
+    once = _first(keys, truth)
+    alike, apart = _alike(case, truth)
+    rate, interval = advantage(member[once], truth[once])
+    blind = 0.0 if alike.ok is not False else apart
+    broken = interval.low > blind
+    said = "0" if not blind else f"{blind:.3f}, which the classes alone give away"
+    extra = summary(score, truth, member) | {"most_exposed": most_exposed(score, truth)} | _by_group(case, score, truth, member)
+    extra |= claim.detail
     return Opinion(
-        measure=MEASURE, rate=rate, interval=interval, n=n, broken=interval.low > 0, line=LINE,
-        why=(f"the interval {interval} of the advantage lies {'above' if interval.low > 0 else 'not above'} 0",),
-        baseline=Baseline("prior guess", 0.0), checks=(_alike(case, truth),),
-        queries=float(queries) if interval.low > 0 else None,
+        measure=MEASURE, rate=rate, interval=interval, n=len(once), broken=broken, line=LINE,
+        why=(f"the interval {interval} of the advantage lies {'above' if broken else 'not above'} {said}",),
+        undecided=_undecided(member[once], truth[once], blind) if blind or interval.high < LINE else "",
+        baseline=Baseline("guess by class" if blind else "prior guess", blind), checks=(alike, *_apart(keys, truth)),
+        queries=float(queries) if broken else None,
         curves={"roc": roc(score, truth)}, extra=extra,
         rows={"row": np.arange(n), "member": truth, "guess": member.astype(bool), "score": score, "label": column(case.y)},
     )  # fmt: skip
 
 
-def advantage(member: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[float, Interval]:
-    """``TPR - FPR`` and its interval."""
-    hits, size = int(member[truth].sum()), int(truth.sum())
-    false, others = int(member[~truth].sum()), int((~truth).sum())
-    a, b = clopper_pearson(hits, size, 0.975), clopper_pearson(false, others, 0.975)
-    rate = hits / size - false / others
-    return rate, Interval(a.low - b.high, a.high - b.low, "Clopper-Pearson, Bonferroni", 0.95)
-
-
-def area(score: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
-    """Area under the ROC curve: how often a member scores above another, ties half."""
-    ranks = rankdata(score)
-    size, others = int(truth.sum()), int((~truth).sum())
-    return float((ranks[truth].sum() - size * (size + 1) / 2) / (size * others))
-
-
-def _auc_interval(score: NDArray[np.float64], truth: NDArray[np.bool_], draws: int = 500) -> Interval:
-    """Percentile bootstrap of the area, members and others drawn apart."""
-    members, others = score[truth], score[~truth]
-    rng, ids = RowRandom(0), np.arange(draws)
-    a = rng.integers(ids, 0, len(members), (len(members),))
-    b = rng.integers(ids, 1, len(others), (len(others),))
-    flags = np.r_[np.ones(len(members), bool), np.zeros(len(others), bool)]
-    found = [area(np.r_[members[i], others[j]], flags) for i, j in zip(a, b, strict=True)]
-    return Interval(float(np.quantile(found, 0.025)), float(np.quantile(found, 0.975)), "bootstrap", 0.95)
-
-
-def tpr_at(score: NDArray[np.float64], truth: NDArray[np.bool_], fpr: float) -> dict[str, Any]:
-    """True-positive rate at the loosest threshold whose false-positive rate is at most `fpr`, or why it is refused."""
-    others = np.sort(score[~truth])[::-1]
-    if least_fpr(len(others)) > fpr:
-        return {"refused": f"{len(others)} non-members cannot carry it"}
-    allowed = int(fpr * len(others) + 1e-9)
-    hits = int((score[truth] > others[allowed]).sum())  # strictly above the first score that must not pass
-    size = int(truth.sum())
-    return {"tpr": hits / size, "interval": clopper_pearson(hits, size)}
-
-
-def roc(score: NDArray[np.float64], truth: NDArray[np.bool_], points: int = 60) -> Points:
-    """The ROC curve ``(fpr, tpr, low, high)`` with a Clopper-Pearson band of the true-positive rate at each threshold."""
-    cuts = np.unique(score)[::-1]
-    if len(cuts) > points:
-        cuts = cuts[np.unique(np.linspace(0, len(cuts) - 1, points).astype(int))]
-    size, found = int(truth.sum()), [(0.0, 0.0, 0.0, clopper_pearson(0, int(truth.sum())).high)]
-    for cut in cuts:
-        hits = int((score[truth] >= cut).sum())
-        band = clopper_pearson(hits, size)
-        found.append((float((score[~truth] >= cut).mean()), hits / size, band.low, band.high))
+def _by_group(case: Infer, score: Any, truth: NDArray[np.bool_], member: NDArray[np.bool_]) -> dict[str, Any]:
+    """The leak in each class, where labels are classes, and in each group the case names."""
+    found: dict[str, Any] = {}
+    label = column(case.y)
+    if label.dtype.kind != "f" and len(label) == len(truth):
+        found["by_class"] = slices(score, truth, member, label)
+    if case.group is not None:
+        names = column(case.group)
+        if names.shape != truth.shape:
+            raise BadInput(f"group has shape {names.shape} for {len(truth)} candidates; give one name for each")
+        found["by_group"] = slices(score, truth, member, names)
     return found
 
 
-def _alike(case: Infer, truth: NDArray[np.bool_]) -> Check:
-    """Members and others must come from one source, or their classes alone tell them apart."""
+def _first(keys: list[bytes], truth: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The places of the records that no earlier one on their side equals."""
+    seen: dict[tuple[bytes, bool], int] = {}
+    for place, pair in enumerate(zip(keys, truth.tolist(), strict=True)):
+        seen.setdefault(pair, place)
+    return np.fromiter(seen.values(), np.int64)
+
+
+def _undecided(member: NDArray[np.bool_], truth: NDArray[np.bool_], blind: float) -> str:
+    """Why guesses that broke nothing show nothing either; empty where they do."""
+    if blind:
+        return "members and others differ in their classes: what the model gives away cannot be told from that"
+    yes, no, inside = int(member.sum()), int((~member).sum()), int(truth.sum())
+    most = min(1.0, yes / inside, no / (len(truth) - inside))
+    if most >= LINE:
+        return ""
+    return f"{yes} of {len(truth)} are called members: were that all right, the advantage would be {most:.3f}, below {LINE:g}"
+
+
+def _apart(keys: list[bytes], truth: NDArray[np.bool_]) -> tuple[Check, Check]:
+    """No record may be on both sides, and none should be counted twice.
+
+    A share f of others that are members after all hides the same share of the advantage: up to one in twenty this moves no
+    verdict, above it the measurement is not worth its name. Records seen twice would make every interval too narrow, and
+    count once.
+    """
+    inside = {key for key, member in zip(keys, truth, strict=True) if member}
+    both = sum(key in inside for key, member in zip(keys, truth, strict=True) if not member)
+    others = int((~truth).sum())
+    detail = f"{both} of {others} others are members too" + ("; leave them out of the candidates" if both else "")
+    sides = set(zip(keys, truth.tolist(), strict=True))
+    twice = len(keys) - len(sides)
+    said = f"{twice} of {len(keys)} candidates repeat another of their side" + ("; each counts once" if twice else "")
+    return (
+        Check(45, "members and others apart", both == 0, detail, fatal=both > OVERLAP * others),
+        Check(46, "no candidate twice", twice == 0, said, fatal=False),
+    )
+
+
+def _keys(x: Any, y: Any) -> list[bytes]:
+    """One key per record, the same for equal inputs with equal labels, of whatever kind they are."""
+    if hasattr(x, "itertuples"):
+        rows = [repr(row).encode() for row in x.itertuples(index=False, name=None)]
+    else:
+        array = np.asarray(to_numpy(x)) if hasattr(x, "shape") else None
+        if array is None or array.dtype.kind not in "biuf":
+            rows = [repr(row).encode() for row in (x if array is None else array.tolist())]
+        else:
+            # Adding zero makes one of the two zeros; each row is then its bytes.
+            flat = np.ascontiguousarray(array.reshape(len(array), -1) + array.dtype.type(0))
+            rows = [row.tobytes() for row in flat]
+    return [row + b"|" + str(label).encode() for row, label in zip(rows, column(y).tolist(), strict=True)]
+
+
+def _alike(case: Infer, truth: NDArray[np.bool_]) -> tuple[Check, float]:
+    """Members and others must come from one source, or their classes alone tell them apart; and by how much they do."""
     label = column(case.y)
     if label.dtype.kind == "f":
         why = "does not apply: labels are numbers, and their shares cannot be compared"
-        return Check(33, "members and others alike", None, why, fatal=False, applies=False)
+        return Check(33, "members and others alike", None, why, fatal=False, applies=False), 0.0
     shares = [np.array([(label[side] == name).mean() for name in np.unique(label)]) for side in (truth, ~truth)]
     apart = float(np.abs(shares[0] - shares[1]).sum() / 2)
-    return Check(33, "members and others alike", apart <= 0.15, f"class shares differ by {100 * apart:.0f} points", fatal=False)
+    detail = f"class shares differ by {100 * apart:.0f} points"
+    return Check(33, "members and others alike", apart <= UNLIKE, detail, fatal=False), apart

@@ -17,10 +17,23 @@ def clopper_pearson(hits: int, n: int, level: float = 0.95) -> Interval:
     """The exact two-sided interval of a proportion (Clopper and Pearson 1934). ``n = 0`` gives [0, 1]."""
     if not 0 <= hits <= n:
         raise BadInput(f"{hits} hits out of {n} is no proportion")
-    tail = (1 - level) / 2
-    low = 0.0 if hits == 0 else float(betaincinv(hits, n - hits + 1, tail))
-    high = 1.0 if hits == n else float(betaincinv(hits + 1, n - hits, 1 - tail))
-    return Interval(low, high, "Clopper-Pearson", level)
+    low, high = proportion_bounds(hits, n, (1 - level) / 2)
+    return Interval(float(low), float(high), "Clopper-Pearson", level)
+
+
+def proportion_bounds(hits: Any, n: int, tail: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The exact lower and upper bound of proportions, each wrong with probability at most `tail`.
+
+    Args:
+        hits: Whole numbers in 0..n, of any shape; the bounds have the same shape. Equal counts are worked out once.
+    """
+    counts = np.asarray(hits)
+    some, back = np.unique(counts, return_inverse=True)
+    low, high = np.zeros(len(some)), np.ones(len(some))
+    above, below = some > 0, some < n
+    low[above] = betaincinv(some[above], n - some[above] + 1, tail)
+    high[below] = betaincinv(some[below] + 1, n - some[below], 1 - tail)
+    return low[back].reshape(counts.shape), high[back].reshape(counts.shape)
 
 
 def bootstrap(values: Any, statistic: Any = np.mean, *, draws: int = 1000, level: float = 0.95, seed: int = 0) -> Interval:

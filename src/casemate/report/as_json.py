@@ -10,7 +10,7 @@ from ..core.evidence import Evidence, plain
 from ..core.finding import Assessment
 from .hardening import hardening
 from .machine import local
-from .personal import hidden, redact_rows
+from .personal import hidden, redact_extra, redact_rows
 from .view import Decision, Limits, view
 from .weighed import is_assumed, price
 from .words import evidence_id, sentence, tally
@@ -52,4 +52,5 @@ def _decision(one: Decision) -> dict[str, Any]:
 
 
 def _evidence(evidence: Evidence, id: str, hide: bool) -> dict[str, Any]:
-    return {**evidence.to_dict(), "id": id, "rows": plain(redact_rows(evidence.rows, hide))}
+    shown = {"rows": plain(redact_rows(evidence.rows, hide)), "extra": plain(redact_extra(evidence.extra, hide))}
+    return {**evidence.to_dict(), "id": id, **shown}

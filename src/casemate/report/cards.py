@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from ..core.entities import Truth
+from ..core.fact import Truth
 from ..core.finding import Finding
 from ..core.shape import field_key
 from ..threats.rules import Rule

@@ -88,7 +88,7 @@ def _line(group: Sequence[Shown], assessment: Assessment) -> Decision:
 
 
 def _advice(finding: Finding, assessment: Assessment) -> tuple[str, str]:
-    status, tried = finding.status, ", ".join(map(clean, finding.mitigations[:3]))
+    status, tried = finding.status, _controls(finding.mitigations)
     if finding.disposed:
         held = finding.disposed
         made = f"{clean(held.disposition.decision).replace('_', ' ')} by {clean(held.disposition.owner)}"
@@ -101,6 +101,16 @@ def _advice(finding: Finding, assessment: Assessment) -> tuple[str, str]:
     if status in _SICK:
         return "look closer", "mend the attack or the target and run again; this is no evidence of resistance"
     return "accept candidate", "name an owner and a date for the next look"
+
+
+def _controls(ids: Sequence[str], most: int = 3) -> str:
+    """Controls to try. Where some change the training, one of those is named: they are the ones that a list cut short hides."""
+    trained = [id for id in ids if id.startswith("training.")]
+    first = list(ids[:most])
+    if trained and len(ids) > most and not set(first) & set(trained):
+        first[-1] = trained[0]
+    more = len(ids) - len(first)
+    return ", ".join(map(clean, first)) + (f" or {more} more" if more else "")
 
 
 def _untested(finding: Finding, assessment: Assessment) -> tuple[str, str]:

@@ -7,6 +7,8 @@ from typing import Any
 
 from .words import clean, is_share_of, number, said
 
+_LAST = ("note", "changes")
+
 
 def hardening(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     """Head and lines of the before/after table.
@@ -14,7 +16,8 @@ def hardening(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], tuple
     Takes `x_before`/`x_after` pairs as well as records under `before` and `after`; each becomes one cell "a → b".
     """
     flat = [_pairs(row) for row in rows]
-    head = tuple(dict.fromkeys(key for row in flat for key, text in row.items() if text))
+    found = dict.fromkeys(key for row in flat for key, text in row.items() if text)
+    head = tuple(sorted(found, key=_LAST.__contains__))  # the long cells stand last: they take the room that is left
     return tuple(clean(key).replace("_", " ") for key in head), tuple(tuple(row.get(key, "") for key in head) for row in flat)
 
 
@@ -43,11 +46,17 @@ def _folded(row: Mapping[str, Any]) -> dict[str, Any]:
     found.pop("latency_ms_difference", None)
     if cheapest:
         del found["cost_before"], found["cost_after"]
-        found["cheapest break"] = change_words(cheapest)
+        if decided(cheapest):
+            found["cheapest break"] = change_words(cheapest)
     if same:
         found.pop("latency_ms_before", None)
-        found["latency ms"] = f"no difference ({_number('', found.pop('latency_ms_after', None))})"
+        found["latency_ms"] = f"no difference ({_number('', found.pop('latency_ms_after', None))})"
     return found
+
+
+def decided(cheapest: Mapping[str, Any]) -> bool:
+    """Whether there is a cheapest break to speak of: an attack on decisions was run, on one side at least."""
+    return bool(cheapest.get("attack_before") or cheapest.get("attack_after"))
 
 
 def change_words(change: Mapping[str, Any]) -> str:
@@ -67,12 +76,14 @@ def _rate(change: Mapping[str, Any], when: str) -> str:
     rate, interval = change.get(f"rate_{when}"), change.get(f"interval_{when}")
     if rate is None:
         return ""
-    share = is_share_of(str(change.get("measure", "")), rate)
+    measure = str(change.get(f"measure_{when}") or change.get("measure", ""))
+    share = is_share_of(measure, rate)
     between = ""
     if interval:
         low, high = (number(value, share).removesuffix("%") for value in interval)
         between = f" [{low}, {high}]"
-    return f"{number(rate, share)}{between} by {clean(change.get(f'attack_{when}', ''))}"
+    name = "" if share else f"{clean(measure)} "
+    return f"{name}{number(rate, share)}{between} by {clean(change.get(f'attack_{when}', ''))}"
 
 
 def _number(key: str, value: Any) -> str:

@@ -13,13 +13,14 @@ from markupsafe import Markup
 
 from ..core.evidence import Status
 from ..core.finding import Assessment
-from . import charts, costs, picture
+from . import asides, charts, costs, picture
 from .cards import unchanged
 from .compare import Comparison, comparisons
 from .coverage import Row, uncovered
 from .distances import CAPTIONS, stated_radius
 from .health import PAGE, numbers, why_not
 from .machine import local
+from .meanings import meaning, verdict_words
 from .personal import REDACTED
 from .stages import ran, skipped
 from .view import Limits, Shown, View, leading, opening, title, view
@@ -94,12 +95,13 @@ def _environment() -> Environment:
         "glyph": picture.glyph, "interval_bar": charts.interval_bar, "swatch": charts.swatch, "cost_bar": costs.bar,
         "chain_bar": costs.chain_bar, "streams": picture.streams,
         "measured": measured, "in_bucket": in_bucket, "spread": spread, "ledger": ledger, "unchanged": unchanged,
-        "finding_curves": finding_curves, "by_phase": by_phase, "verdict_tone": lambda verdict: look(Status(str(verdict))).tone,
+        "finding_curves": finding_curves, "meaning": meaning, "verdict_words": verdict_words, "curves_title": curves_title,
+        "by_phase": by_phase, "verdict_tone": lambda verdict: look(Status(str(verdict))).tone,
         "digest": lambda one: one.assessment.digest(), "terms": _TERMS, "tones": TONES, "buckets": BUCKETS, "redacted": REDACTED,
         "ran": ran, "skipped": skipped, "why_not": why_not, "numbers": numbers, "health_page": PAGE,
     }  # fmt: skip
     macros: Any = env.get_template("macros.html.j2").module
-    shared = ("chart_block", "health_block", "checked", "status", "more", "severity", "ruled", "counted")
+    shared = ("chart_block", "health_block", "checked", "status", "more", "severity", "ruled", "counted", "aside_block")
     env.globals |= {name: getattr(macros, name) for name in shared}
     return env
 
@@ -127,13 +129,21 @@ def ledger(spent: dict[str, int]) -> list[tuple[str, str]]:
     return [(clean(kind).replace("_", " "), f"{amount:,}") for kind, amount in spent.items() if amount]
 
 
-def finding_curves(one: Shown) -> list[charts.Drawn]:
-    """The curves of a finding's evidence, those of one kind in one chart."""
+def curves_title(one: Shown) -> str:
+    """What stands above the curves of a finding: what is drawn against no effort is not called so."""
+    return "Who is found" if one.measured and one.measured[0].evidence.case in ("infer", "audit") else "What more effort buys"
+
+
+def finding_curves(one: Shown, system: Any = None) -> list[charts.Drawn]:
+    """The curves of a finding's evidence, those of one kind in one chart. `system` holds the prices."""
     kinds = dict.fromkeys(name for m in one.measured for name in m.evidence.curves)
     found = []
     for kind in kinds:
         held = [m for m in one.measured if m.evidence.curves.get(kind)][: charts.MAX_SERIES]
-        if held:
+        if kind in asides.OWN:
+            drawn = asides.chart(kind, [(m.id, m.evidence) for m in held], system)
+            found += [drawn] if drawn is not None else []
+        elif held:
             by_radius = kind == "radius"
             series = [charts.Series(m.evidence.attack, m.evidence.curves[kind], not by_radius) for m in held]
             mark = stated_radius(held[0].evidence) if by_radius else None

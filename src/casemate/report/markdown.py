@@ -201,7 +201,7 @@ def _finding(s: Shown) -> list[str]:
     lines += table(head, map(_attack, s.measured))
     lines += [escape(s.worst.said), ""] if s.worst else []
     for m in s.measured:
-        lines += _stages(m)
+        lines += [*_stages(m), *_asides(m)]
     notes = [note for m in s.measured for note in _notes(m)]
     return [*lines, *notes, ""] if notes else lines
 
@@ -212,6 +212,16 @@ def _stages(m: Measured) -> list[str]:
     head = (f"Stage of {escape(m.evidence.attack)} ({m.id})", "Rows fell", "Calls", "Fell per 1,000 calls", "Stopped")
     left = [f"- not run: {escape(names)} ({escape(why)})" for why, names in skipped(m.stages)]
     return [*table(head, rows), *([*left, ""] if left else [])]
+
+
+def _asides(m: Measured) -> list[str]:
+    """What stands beside the rate: a line each, and the tables that are short."""
+    lines = []
+    for one in m.asides:
+        lines += [f"- {escape(one.title)}: {escape(one.brief)}", ""]
+        for grid in one.grids:
+            lines += table([escape(h) for h in grid.head], ([escape(c) for c in row] for row in grid.rows)) if grid.short else []
+    return lines
 
 
 def _notes(m: Measured) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core.entities import Truth
+from ..core.fact import Truth
 from ..core.finding import Assessment
 
 REDACTED = "redacted"
@@ -18,6 +18,10 @@ _ABOUT_THE_ATTACK = frozenset(
         "gradients", "by", "seconds", "records", "accounts",
     }
 )  # fmt: skip
+
+
+# What a judge leaves beside the rate that points at single people.
+_POINTS_AT_PEOPLE = frozenset({"most_exposed"})
 
 
 def is_personal(assessment: Assessment) -> bool:
@@ -33,3 +37,8 @@ def hidden(assessment: Assessment, show_personal: bool) -> bool:
 def redact_rows(rows: dict[str, Any], hide: bool) -> dict[str, Any]:
     """The columns, those about people replaced by a word."""
     return {name: REDACTED if hide and name not in _ABOUT_THE_ATTACK else column for name, column in rows.items()}
+
+
+def redact_extra(extra: dict[str, Any], hide: bool) -> dict[str, Any]:
+    """What stands beside a rate; what points at single people is replaced by a word."""
+    return {name: REDACTED if hide and name in _POINTS_AT_PEOPLE else value for name, value in extra.items()}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.evidence import Evidence, Status
 from ..core.finding import SEVERITIES, Assessment, Chain, Finding
+from .asides import asides
 from .health import health
 from .stages import ran, stages
 from .threat_list import decided
@@ -83,7 +84,7 @@ def details(assessment: Assessment) -> RenderableType:
         if finding.evidence:
             parts.append(Padding(_attacks(finding), (0, 0, 0, 2)))
         parts += [Padding(Text(line(one), style="dim"), (0, 0, 0, 2)) for one in _weighed(finding)]
-        parts += [Padding(Text(line(one), style="dim"), (0, 0, 0, 2)) for one in _beside(finding)]
+        parts += [Padding(Text(line(one), style="dim"), (0, 0, 0, 2)) for one in _beside(finding, assessment.system)]
         for evidence in finding.evidence:
             parts += [Padding(_line("unclear", said), (0, 0, 0, 2)) for said in _unwell(evidence)]
     parts += _list("Chains, each the cheapest way to its end", [_chained(chain) for chain in assessment.chains])
@@ -95,7 +96,7 @@ def details(assessment: Assessment) -> RenderableType:
     return Group(*parts)
 
 
-def _beside(finding: Finding) -> list[str]:
+def _beside(finding: Finding, system: Any) -> list[str]:
     """The worst case over all attacks; of each, what its stages took, and the rows it was not fitted on."""
     worst = worst_case(finding.evidence)
     lines = [worst.said] if worst else []
@@ -105,6 +106,7 @@ def _beside(finding: Finding) -> list[str]:
         ]
         if rate := unfitted(evidence):
             lines.append(f"{evidence.attack}, rows that it was not fitted on: {rate}")
+        lines += [one.brief for one in asides(evidence, evidence_id(evidence), system)]
     return lines
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.entities import Flow, Truth
+from ..core.entities import Flow
+from ..core.fact import Truth
 from ..core.finding import Assessment
 from .words import clean
 

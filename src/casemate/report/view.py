@@ -10,6 +10,7 @@ from typing import Any
 from ..core.evidence import Evidence, Status
 from ..core.finding import SEVERITIES, Assessment, Finding
 from ..threats.rules import Rule
+from .asides import Aside, asides
 from .cards import Advised, advised, card, facts, references, unmapped
 from .coverage import Coverage, coverage
 from .decisions import DECISIONS, Decision, decisions
@@ -53,6 +54,7 @@ class Measured:
     stages: tuple[Stage, ...]
     distances: Distances | None
     unfitted: str
+    asides: tuple[Aside, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +117,7 @@ def view(
     sampled = [f.threat for f in assessment.findings if f.evidence and assessment.samples.get(f.threat)][: limits.sampled]
     rules = rules_of(assessment)
     shown = [
-        _shown(f, assessment, f"{key}-f{i}", hide, limits.samples if f.threat in sampled else 0, today, rules)
+        _shown(f, assessment, f"{key}-f{i}", hide, limits.samples if f.threat in sampled else 0, today, rules, show_personal)
         for i, f in enumerate(assessment.findings, 1)
     ]
     with_evidence = _shared([s for s in shown if s.measured])
@@ -174,9 +176,9 @@ def leading(views: Sequence[View], most: int = 3) -> tuple[tuple[View, Shown], .
 
 def _shown(
     finding: Finding, assessment: Assessment, anchor: str, hide: bool, few: int, today: datetime.date,
-    rules: Mapping[str, Rule],
+    rules: Mapping[str, Rule], named: bool,
 ) -> Shown:
-    measured = tuple(_measured(e) for e in finding.evidence)
+    measured = tuple(_measured(e, assessment.system, named) for e in finding.evidence)
     held = assessment.samples.get(finding.threat, {})
     found = look(finding.status)
     return Shown(
@@ -202,10 +204,12 @@ def _shared(shown: Sequence[Shown]) -> list[Shown]:
     return kept
 
 
-def _measured(evidence: Evidence) -> Measured:
+def _measured(evidence: Evidence, system: Any, named: bool) -> Measured:
+    """`named`: whether single people may be."""
+    id = evidence_id(evidence)
     return Measured(
-        id=evidence_id(evidence), evidence=evidence, health=health(evidence.health), stages=stages(evidence),
-        distances=distances(evidence), unfitted=unfitted(evidence),
+        id=id, evidence=evidence, health=health(evidence.health), stages=stages(evidence),
+        distances=distances(evidence), unfitted=unfitted(evidence), asides=asides(evidence, id, system, named),
     )  # fmt: skip
 
 

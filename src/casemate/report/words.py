@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.entities import Truth
 from ..core.evidence import Cost, Evidence, Interval, Status
+from ..core.fact import Truth
 from ..core.finding import Finding
 
 EVIDENCE_ID = re.compile(r"\bE[0-9a-f]{10}\b")
@@ -60,6 +60,16 @@ _DOES = {
     "availability": "exhausts",
     "supply": "tampers with",
 }
+# What a family name is too coarse for, by the kind of case.
+_DOES_AS = {
+    "backdoor": "plants a backdoor in", "misread": "makes chosen inputs be misread by",
+    "audit": "tells what went into the training of",
+    "attribute": "learns hidden values of people from", "property": "learns about the training data as a whole from",
+    "invert": "makes training inputs again from", "leak": "makes training inputs again from the gradients of",
+    "drill": "waits for a fault of", "fetch": "swaps files in the training data of",
+    "federated": "moves the joint model of",
+    "adopt": "plants a backdoor in the parent of", "harvest": "runs up the bill of", "sponge": "slows",
+}  # fmt: skip
 
 
 def clean(text: Any) -> str:
@@ -118,7 +128,7 @@ def is_share(evidence: Evidence) -> bool:
 
 def is_share_of(measure: str, rate: float) -> bool:
     """The same of a measure by its name."""
-    words = ("advantage", "error", "distance", "seconds", "ratio")
+    words = ("advantage", "error", "distance", "seconds", "ratio", "epsilon", "gain", "squared")
     return 0 <= rate <= 1 and not any(word in measure for word in words)
 
 
@@ -137,9 +147,10 @@ def spread(evidence: Evidence) -> str:
     """The interval in words, or that there is none."""
     interval = evidence.interval
     if interval is None:
-        return "no interval"
+        return "a bound at 95%" if "lower bound" in evidence.measure else "no interval"
     low, high = measured(evidence, interval.low), measured(evidence, interval.high)
-    between = f"{low.removesuffix('%')}–{high}" if is_share(evidence) else f"{low} to {high}"
+    joined = is_share(evidence) and interval.low >= 0  # a dash beside a minus cannot be read
+    between = f"{low.removesuffix('%')}–{high}" if joined else f"{low} to {high}"
     return f"{100 * interval.level:.0f}% interval {between}"
 
 
@@ -237,7 +248,7 @@ def sentence(finding: Finding, system: Any, id: str) -> str:
         return f"{clean(finding.title)} by {who.rstrip(',')} at {where}: {LOOKS[finding.status].label.lower()}{reason}{unbacked}."
     lead = finding.evidence[0]
     family = lead.attack.split(".")[0]
-    does = _DOES.get(family, "attacks")
+    does = _DOES_AS.get(lead.case) or _DOES.get(family, "attacks")
     base = f"; {clean(lead.baseline.name)} {measured(lead, lead.baseline.rate)}" if lead.baseline else ""
     facts = f"{clean(lead.measure)} {measured(lead)} ({spread(lead)}, n = {lead.n:,}{base}) by {clean(lead.attack)}"
     if finding.status is Status.BROKEN:

@@ -17,7 +17,7 @@ from ..core.control import Service
 from ..core.errors import BadInput, BudgetSpent, NotGranted, RunError
 from ..core.evidence import Baseline, Cost, Evidence, Verdict, plain
 from ..core.oracle import Known
-from ..core.target import to_numpy
+from ..core.target import Target, to_numpy
 from ..judges.evade import VOTES
 from ..judges.statistics import clopper_pearson, curve, median_time
 from ..judges.verdict import rate_verdict, width_check
@@ -26,6 +26,7 @@ from .evade import Setting, baseline, run_evade
 from .health import checks
 from .part import Part, merge_rows, merge_spent
 from .plan import share
+from .sets import run_set
 
 NOISE_ROWS = 100  # rows of the baseline: enough to tell a system that fails by itself
 SHARD = 500  # rows of a shard: enough to fill a model call, small enough for memory
@@ -76,35 +77,51 @@ def run(
         BadInput: The case cannot be attacked (empty, not finite, outside its domain, wrong shape), or a control is no service.
         RunError: The cap of a remote target does not cover what the judge has to ask.
     """
-    from ..targets.wrap import wrap
-
     chosen = attacks.get(attack)() if isinstance(attack, str) else attack() if isinstance(attack, type) else attack
     adversary = adversary or researcher()
     adversary = replace(adversary, budget=budget) if budget else adversary
-    check_granted(chosen, adversary)
-    _check_services(controls)
-    if chosen.info.case != case.kind:
-        raise BadInput(f"{chosen.info.id} takes a case of kind {chosen.info.case!r}; got {case.kind!r}")
-    wrapped, known = wrap(target) if target is not None else None, known or Known()
-    known = known if known.parent is None else replace(known, parent=wrap(known.parent))
-    if not isinstance(case, Evade):
-        from .sets import run_set
+    _check_call(chosen, case, adversary, controls)
+    wrapped, known = _wrapped(target, known or Known())
+    if isinstance(case, Evade):
+        return _run_rows(chosen, case, wrapped, adversary, tuple(controls), known, seed, progress, shard)
+    return run_set(chosen, case, wrapped, adversary, tuple(controls), known, seed, progress)
 
-        return run_set(chosen, case, wrapped, adversary, tuple(controls), known, seed, progress)
-    if wrapped is None:
+
+def _check_call(attack: Any, case: AnyCase, adversary: Adversary, controls: Sequence[Service]) -> None:
+    """Refuse what does not fit together."""
+    check_granted(attack, adversary)
+    _check_services(controls)
+    if attack.info.case != case.kind:
+        raise BadInput(f"{attack.info.id} takes a case of kind {attack.info.case!r}; got {case.kind!r}")
+
+
+def _wrapped(target: Any, known: Known) -> tuple[Target | None, Known]:
+    """The target, and what is known with the public parent in it: each wrapped, where there is one."""
+    from ..targets.wrap import wrap
+
+    own = wrap(target) if target is not None else None
+    return own, known if known.parent is None else replace(known, parent=wrap(known.parent))
+
+
+def _run_rows(
+    attack: Any, case: Evade, target: Target | None, adversary: Adversary, services: tuple[Service, ...], known: Known,
+    seed: int, progress: Progress | None, shard: int,
+) -> Evidence:  # fmt: skip
+    """Attack an evasion case shard by shard, and judge all of them together, beside random changes."""
+    if target is None:
         raise BadInput("a case of kind 'evade' needs a target")
-    setting = Setting(target=wrapped, adversary=adversary, services=tuple(controls), known=known, seed=seed)
+    setting = Setting(target=target, adversary=adversary, services=services, known=known, seed=seed)
     check_case(case)
     parts, claims = [], _Claims(case)
     done = 0
-    for one in shards(case, setting, len(case) if chosen.info.scope == "set" else shard):
-        part = run_evade(chosen, one, _share_of(setting, done, len(one), len(case)), progress)
+    for one in shards(case, setting, len(case) if attack.info.scope == "set" else shard):
+        part = run_evade(attack, one, _share_of(setting, done, len(one), len(case)), progress)
         claims.add(part)
         parts.append(replace(part, claims=None))
         done += len(one)
     luck = baseline(case.only(np.arange(min(NOISE_ROWS, len(case)))), setting)
     noise = (int(luck.rows["broken"].sum()), int(luck.rows["right"].sum())) if luck.facts["draws"] else None
-    evidence = evade_evidence(chosen, case, setting, parts, noise)
+    evidence = evade_evidence(attack, case, setting, parts, noise)
     # The baseline asked the target too, in the judge's name, and the ledger says so.
     spent = merge_spent([*parts, luck])
     return replace(evidence, spent=spent, claims=Inputs(x=claims.x, broken=np.concatenate([p.rows["broken"] for p in parts])))
@@ -129,7 +146,7 @@ class _Claims:
 
     def add(self, part: Part) -> None:
         """Take in the claims of the next shard."""
-        found = part.claims
+        found = to_numpy(part.claims)  # inputs that nobody moved come back as they were handed in
         if hasattr(found, "iloc"):
             import pandas
 
@@ -304,6 +321,6 @@ def _stages(parts: Sequence[Part]) -> list[dict[str, Any]]:
 
 def describe(within: Any) -> str:
     """A constraint in a few words, without the callables inside it."""
-    if hasattr(within, "norm"):
+    if isinstance(within, Ball):
         return f"{within.norm} <= {within.radius:g} in [{within.low:g}, {within.high:g}]"
     return type(within).__name__.lower()

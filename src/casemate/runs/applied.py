@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -48,17 +47,25 @@ def apply(bench: Bench, control: Any) -> Bench:
         if bench.target is None:
             raise BadInput(f"{control.info.id}: no target is bound")
         return replace(bench, target=control.harden_target(bench.target))
+    if hasattr(control, "harden_rounds"):
+        if unbound := no_rounds(bench):
+            raise BadInput(f"{control.info.id}: {unbound}")
+        return replace(bench, rounds=control)
     if kind == "training":
         if bench.recipe is None:
             raise BadInput(f"{control.info.id}: no recipe")
         from ..targets.wrap import wrap
 
         one_thread()  # whatever ran before: sums come out in one order
+        unfit = offers_not(control, bench)
+        if unfit:
+            raise BadInput(f"{control.info.id}: {unfit}")
         recipe = control.harden_recipe(bench.recipe)
         return replace(bench, recipe=recipe, target=wrap(recipe.fit(recipe.x, recipe.y, 0)))
     if bench.artifact is None or not bench.artifact.is_file():
         raise BadInput(f"{control.info.id}: no artifact is bound")
-    return replace(bench, pinned=getattr(control, "sha256", "") or hash_file(bench.artifact))
+    pins = (*bench.pins, repr(control))
+    return replace(bench, pinned=getattr(control, "sha256", "") or hash_file(bench.artifact), pins=pins)
 
 
 def apply_all(bench: Bench, applied: Applied) -> Bench:
@@ -97,7 +104,8 @@ def applicable(bench: Bench, findings: Sequence[Finding], trains: bool) -> tuple
     wished = {id for finding in findings if finding.status is Status.BROKEN for id in finding.mitigations}
     found, left = [], []
     for id in sorted(set(controls) | wished):
-        reason = why_not(id, bench, trains)
+        # What training would be for nothing is not offered.
+        reason = why_not(id, bench, trains or id not in wished)
         if id not in wished and not reason:
             reason = "nothing was broken that it answers" if findings else "nothing was attacked"
         if reason:
@@ -115,15 +123,18 @@ def why_not(id: str, bench: Bench, trains: bool) -> str:
     family = kind.info.kind
     if any(type(service) is kind for service in bench.services):
         return "it is in place already"
+    if hasattr(kind, "harden_rounds"):
+        return no_rounds(bench)
     if family in ("inference", "training") and bench.modality not in getattr(kind, "modality", ("array",)):
-        return f"it does not apply to this kind of input ({bench.modality})"
+        return f"it does not take this kind of input ({bench.modality})"
     if family != "pipeline" and bench.target is None:
         return "no target is bound"
     if family == "training":
         if bench.recipe is None:
             return "no recipe is bound"
-        if "perturb" not in _hooks(bench.recipe.fit):
-            return "the recipe has no hook for it: fit takes no keyword perturb"
+        unfit = offers_not(suited(id, bench), bench)
+        if unfit:
+            return unfit
     if family == "pipeline":
         if bench.artifact is None:
             return "no artifact is bound"
@@ -144,8 +155,13 @@ def suited(id: str, bench: Bench) -> Any:
     return fitted(kind(**params), bench)
 
 
-def _hooks(fit: Callable[..., Any]) -> set[str]:
-    try:
-        return set(inspect.signature(fit).parameters)
-    except (TypeError, ValueError):
-        return set()
+def no_rounds(bench: Bench) -> str:
+    """Why no federated training can be attacked or hardened here; empty where one is bound."""
+    binding = bench.system.binding(bench.component)
+    return "" if binding is not None and binding.federated else "no rounds are bound: target.federated"
+
+
+def offers_not(control: Any, bench: Bench) -> str:
+    """What a training control misses in the recipe, in its own words (its method `fits`); empty where it misses nothing."""
+    fits = getattr(control, "fits", None)
+    return "" if fits is None or bench.recipe is None else str(fits(bench.recipe))

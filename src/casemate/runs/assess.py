@@ -23,7 +23,8 @@ from ..threats.load import load
 from .bench import Bench, deployed_services, one_class, open_bench, unverified
 from .engine import Applied, Show, Work, run_cells
 from .findings import blind_spots, collect, evidence_of, question_of
-from .plan import Plan, plan, profile
+from .plan import Plan, plan
+from .profiles import profile
 from .risks import known_costs
 from .versions import versions
 from .watched import watched

@@ -36,6 +36,10 @@ _SHAPE = (
 )  # fmt: skip
 
 
+# What a binding states of cases that are about a whole set: another column asked about is another question.
+ASKED_OF = ("sensitive", "group", "property", "canaries", "finetune", "federated", "loader", "manifest", "work", "fallback")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
     """One component, ready to be attacked.
@@ -45,6 +49,7 @@ class Bench:
         services: The service controls the description says are deployed.
         code: Hash of the user's Python files: what is hashed instead of their callables.
         applied: Controls applied on top (by `harden`), as ids with parameters.
+        pins: Those of them that pin the artifact.
     """
 
     system: System
@@ -61,6 +66,8 @@ class Bench:
     options: dict[str, Any]
     code: str
     applied: tuple[str, ...] = ()
+    pins: tuple[str, ...] = ()
+    rounds: Any = None  # the control that sums up the updates of a federated training, where one is applied
     also: tuple[Constraint, ...] = ()  # further constraints, for attacks that know other ways to change an input
 
     @property
@@ -84,8 +91,13 @@ class Bench:
         data = None if self.recipe is None else (self.recipe.x, self.recipe.y)
         return Known(data=data, parent=self.parent, recipe=self.recipe, artifact=self.artifact)
 
-    def identity(self) -> str | None:
-        """What every cell of this bench depends on; None where the target cannot be verified."""
+    def identity(self, *, pin: bool = True, around: bool = True) -> str | None:
+        """What a cell of this bench depends on; None where the target cannot be verified.
+
+        Args:
+            pin: Whether the pin of the artifact matters to it.
+            around: Whether the service controls around the endpoint do.
+        """
         marks = [None if target is None else target.fingerprint() for target in (self.target, self.parent)]
         if any(t is not None and m is None for t, m in zip((self.target, self.parent), marks, strict=True)):
             return None
@@ -93,7 +105,12 @@ class Bench:
         train = None if self.recipe is None else [hash_data(self.recipe.x), hash_data(self.recipe.y), self.recipe.version]
         artifact = None if self.artifact is None else hash_artifact(self.artifact)
         services = [repr(s) for s in self.services]
-        return hash_of(marks, data, train, artifact, self.pinned, services, repr(self.goal), self.code, self.applied)
+        aside = {*(() if pin else self.pins), *(() if around else services)}
+        applied = tuple(each for each in self.applied if each not in aside)
+        beside = self.pinned if pin else None, services if around else []
+        binding = self.system.binding(self.component)
+        stated = None if binding is None else [repr(getattr(binding, name)) for name in ASKED_OF]
+        return hash_of(marks, data, train, artifact, *beside, repr(self.goal), self.code, applied, stated)
 
 
 def open_bench(system: System, component: str) -> Bench:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from ..core.entities import Truth
-from ..core.shape import field_key
-from ..core.system import HEAD, System
+from ..core.fact import Truth
+from ..core.shape import HEAD, field_key
+from ..core.system import System
 
 _OUTSIDE = ("sources", "places", "folder", "_found")
 _SHORT = 120

@@ -195,7 +195,7 @@ def drive_dialogue(
 
     Questions are packed in the order (round, row), so that which rows travel together never depends on timing.
     """
-    talks = [_Talk(attack, oracle, case.only(np.array([i])), rng) for i in range(len(case))]
+    talks = [_Talk(attack, oracle, case.only(np.array([i])), rng, i) for i in range(len(case))]
     for talk in talks:
         talk.step(None)
     order = sorted(talks, key=lambda talk: talk.row)
@@ -221,19 +221,16 @@ def drive_dialogue(
 class _Talk:
     """One row's dialogue: its generator, its open question, its last claim."""
 
-    def __init__(self, attack: Any, oracle: Oracle, case: Evade, rng: RowRandom) -> None:
-        self.row = int(case.row[0])
+    def __init__(self, attack: Any, oracle: Oracle, case: Evade, rng: RowRandom, place: int) -> None:
+        self.row, self.place = int(case.row[0]), place  # its id, and where it stands among the others
         self.case, self._oracle = case, oracle
         self._talk: Generator[Any, Any, Any] = attack(oracle, case, rng=rng.generator(self.row))
         self.ask: Ask | None = None
+        self.size = 0  # rows of the open question
         self.claim = Claim(take(case.x, [0]), False)
         self.broke_at, self.blocked, self.stopped = np.nan, False, ""
         self._asked = 0
         self._notes: list[tuple[int, float]] = []  # queries by then, and the nearest known
-
-    @property
-    def size(self) -> int:
-        return 0 if self.ask is None else count(self.ask.x)
 
     @property
     def account(self) -> int | None:
@@ -241,7 +238,7 @@ class _Talk:
 
     def step(self, reply: Answer | Exception | None) -> None:
         """Hand in a reply and go on to the next question, or to the end."""
-        self.ask = None
+        self.ask, self.size = None, 0
         try:
             found = self._talk.throw(reply) if isinstance(reply, Exception) else self._talk.send(reply)
             while isinstance(found, Claim):
@@ -261,10 +258,10 @@ class _Talk:
             return
         if not isinstance(found, Ask):
             raise RunError(f"a dialogue yields Ask or Claim; {found!r} is neither")
-        self.ask = found
+        self.ask, self.size = found, count(found.x)
         if found.note is not None:
             self._notes.append((self._asked, float(found.note)))
-        self._asked += count(found.x)
+        self._asked += self.size
 
     @property
     def measured(self) -> bool:
@@ -280,7 +277,7 @@ class _Talk:
         return self._notes[-1][1] < (1 - STILL) * early[-1]
 
     def give_up(self, why: str = "budget: asks for more than is left") -> None:
-        self.ask = None
+        self.ask, self.size = None, 0
         self.stopped = self.stopped or why
         self._talk.close()
 
@@ -294,44 +291,54 @@ class _Talk:
 
 def _answer(pack: list[_Talk], oracle: Oracle, case: Evade) -> None:
     """Ask the open questions of a pack in one call, and hand each row its own part."""
+    pack = _covered(pack, oracle)
+    if not pack:
+        return
+    x = _join([talk.ask.x for talk in pack if talk.ask])
+    sizes, talkers = [talk.size for talk in pack], np.array([talk.row for talk in pack])
+    try:
+        response, refused = oracle.ask(x, rows=np.repeat(talkers, sizes), account=pack[0].account)
+    except RefusedError as refusal:  # a remote endpoint said no by itself, to the whole pack
+        for talk in pack:
+            talk.step(refusal)
+        return
+    # Once for all: of the many small questions of a round the answering costs more than the model.
+    let_in = None if not refused.any() else np.concatenate([[0], np.cumsum(~refused)])  # rows let in before each
+    label: Any = None
+    scores: Any = None
+    met: Any = None
+    if response is not None:
+        label, scores = to_numpy(response.label), None if response.scores is None else to_numpy(response.scores)
+        places = np.repeat([talk.place for talk in pack], sizes)
+        met = reached(case.goal, label, to_numpy(case.y)[places if let_in is None else places[~refused]])
+    left, start = oracle.left(talkers).tolist(), 0
+    for talk, size, own_left in zip(pack, sizes, left, strict=True):
+        first, start = start, start + size
+        if response is None or (let_in is not None and refused[first:start].any()):
+            talk.step(RefusedError(f"{int(refused[first:start].sum())} of {size} rows refused"))
+            continue
+        part = slice(first, start) if let_in is None else slice(let_in[first], let_in[start])
+        own_scores = None if scores is None else scores[part]
+        talk.step(Answer(label[part], own_scores, met[part], min(own_left, oracle.affordable)))
+
+
+def _covered(pack: list[_Talk], oracle: Oracle) -> list[_Talk]:
+    """Those of a pack whose questions the budget covers; the others are told, and may ask for less."""
     whole = oracle.affordable
-    for talk in pack:
+    for talk, own in zip(pack, oracle.left(np.array([talk.row for talk in pack])).tolist(), strict=True):
         # What is left of the campaign goes to the first rows in the canonical order.
-        left = min(float(oracle.left(np.array([talk.row]))[0]), whole)
+        left = min(own, whole)
         if talk.size > left:
             talk.step(BudgetSpent(f"{talk.size} queries asked, {left:.0f} left"))
             if talk.ask is not None and talk.size > left:
                 talk.give_up()  # it was told, and asks again: its last claim stands
         whole -= talk.size
-    pack = [talk for talk in pack if talk.ask is not None]
-    if not pack:
-        return
-    x = _join([talk.ask.x for talk in pack if talk.ask])
-    rows = np.repeat([talk.row for talk in pack], [talk.size for talk in pack])
-    account = pack[0].account
-    try:
-        response, refused = oracle.ask(x, rows=rows, account=account)
-    except RefusedError as refusal:  # a remote endpoint said no by itself, to the whole pack
-        for talk in pack:
-            talk.step(refusal)
-        return
-    seat = np.cumsum(~refused) - 1  # position of each let-in row in the response
-    label = None if response is None else to_numpy(response.label)
-    scores = None if response is None or response.scores is None else to_numpy(response.scores)
-    start = 0
-    for talk in pack:
-        part = slice(start, start + talk.size)
-        start += talk.size
-        if refused[part].any() or label is None:
-            talk.step(RefusedError(f"{int(refused[part].sum())} of {talk.size} rows refused"))
-            continue
-        own = label[seat[part]]
-        met = reached(case.goal, own, talk.case.y)
-        left = min(float(oracle.left(np.array([talk.row]))[0]), oracle.affordable)
-        talk.step(Answer(own, None if scores is None else scores[seat[part]], met, left))
+    return [talk for talk in pack if talk.ask is not None]
 
 
 def _join(parts: list[Any]) -> Any:
+    if all(type(part) is np.ndarray for part in parts):
+        return np.concatenate(parts)
     if isinstance(parts[0], list | tuple):
         return [item for part in parts for item in part]
     if hasattr(parts[0], "iloc"):

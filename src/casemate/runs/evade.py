@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ..core.adversary import Adversary
 from ..core.case import Evade
 from ..core.control import Service
+from ..core.endpoint import DAY, Endpoint
 from ..core.evidence import plain
-from ..core.oracle import DAY, Endpoint, Known, Meter, Oracle
+from ..core.oracle import Known, Meter, Oracle
 from ..core.random import RowRandom
 from ..core.target import Target, count, take, to_numpy
 from ..judges.evade import Judged, judge, right_at_start

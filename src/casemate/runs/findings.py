@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 
 from ..core.attack import attacks
-from ..core.case import Evade
-from ..core.evidence import Check, Cost, Evidence, Status, Verdict
+from ..core.evidence import Check, Cost, Evidence, Status, Verdict, plain
 from ..core.finding import SEVERITIES, Finding
 from ..core.risk import Risk
 from ..core.system import System
+from ..judges.groups import rates
 from ..judges.statistics import clopper_pearson
 from ..threats.taxonomy import cited
 from .api import evade_evidence
 from .bench import Bench
-from .cells import attack_of, case_of, error_of, setting_of
+from .cells import attack_of, built, error_of, setting_of
 from .health.lines import AHEAD, line
+from .kinds.kind import groups_in
 from .part import Part, merge_rows
 from .plan import BASELINE, Cell, Plan
 from .risks import asking, gap, priced_cost, risk_of
@@ -74,15 +75,21 @@ def _evidence(bench: Bench, cells: list[Cell], parts: list[Part], base: dict[str
     error = error_of(parts)
     if error:
         return _failed(bench, cell, error)
-    case = case_of(bench, cell)
-    if not isinstance(case, Evade):
+    if cell.case != "evade":
         from .sets import set_evidence
 
         name = bench.target.name if bench.target else bench.component
         mark = bench.target.fingerprint() if bench.target else None
-        return _as_used(set_evidence(attack, case, cell.adversary, name, mark, cell.seed, parts[0]), parts[0])
+        return _as_used(set_evidence(attack, cell.case, cell.adversary, name, mark, cell.seed, parts[0]), parts[0])
+    case = built(bench, cell).case
     noise = None if base is None else (int(base["broken"].sum()), int(base["right"].sum()))
-    return evade_evidence(attack, case, setting_of(bench, cell), parts, noise)
+    evidence = evade_evidence(attack, case, setting_of(bench, cell), parts, noise)
+    groups = groups_in(bench, case.x)
+    if groups is None or evidence.verdict is Verdict.ERROR:
+        return evidence
+    right = np.asarray(evidence.rows["right"], bool)
+    by_group = rates(np.asarray(evidence.rows["broken"], bool)[right], groups[right])
+    return replace(evidence, extra={**evidence.extra, "by_group": plain(by_group)})
 
 
 def _as_used(evidence: Evidence, part: Part) -> Evidence:

@@ -7,7 +7,6 @@ set of attacks with the same means: else a cost that differs would say nothing o
 
 from __future__ import annotations
 
-import math
 import shlex
 import tempfile
 import time
@@ -21,51 +20,25 @@ import numpy as np
 
 from ..core.attack import attacks
 from ..core.control import controls
+from ..core.endpoint import Endpoint
 from ..core.errors import UsageError
-from ..core.evidence import Evidence, Status
-from ..core.finding import Assessment, Finding
-from ..core.oracle import Endpoint
+from ..core.finding import Assessment
 from ..core.system import System
 from ..core.target import Response, take
 from ..judges.statistics import bootstrap
 from ..store.cells import Store
 from ..threats.derive import Derivation, derive
-from .applied import applicable, apply, fitted, make, named, suited, why_not
+from .applied import applicable, apply, fitted, make, named, no_rounds, suited, why_not
 from .assess import Prepared, assess, clean_numbers, prepare, title
 from .bench import Bench
-from .engine import Show
-from .plan import plan, profile
+from .comparison import change_of, changes, paid, vars_of, worst
+from .engine import Event, Show
+from .plan import plan
+from .profiles import profile
 
 SYBILS = 5  # accounts of the adversary who knows of a limit per account
 PAIRS = 15  # timings with the control and without, one after the other
 BATCH_S = 0.1  # what one timing should take: enough for the clock, little for the user
-LEVEL = 0.05  # below it a difference is called one
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """What one control (or all of them together) did to one threat.
-
-    Args:
-        before, after: The status.
-        cost_before, cost_after: What the attacker paid.
-        rate_before, rate_after: The decisive evidence: its measure, with the interval.
-        difference: Whether the two differ, and how that was told; empty where there is nothing to compare.
-    """
-
-    threat: str
-    before: str
-    after: str
-    cost_before: str
-    cost_after: str
-    attack_before: str = ""
-    attack_after: str = ""
-    measure: str = ""
-    rate_before: float | None = None
-    rate_after: float | None = None
-    interval_before: tuple[float, float] | None = None
-    interval_after: tuple[float, float] | None = None
-    difference: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +101,9 @@ def harden(
         workers: Worker processes, for the first attack and for every one after.
 
     Returns:
-        The assessment before, with `hardening`: one row for each control and one for all together; then, with a note, the
-        controls that were not tried and why.
+        The assessment before, with `hardening`: one row for each control and one for all together that could be applied
+        (where several ways to train were not asked for by name, without these); then, with a note, the controls that were not
+        tried and why.
     """
     for control in only:
         make(control) if isinstance(control, str) else None  # a slip of the pen is told before the first attack
@@ -156,7 +130,7 @@ def _kept(store: Store | str | Path | None) -> Iterator[Store]:
 
 def _rows(order: _Order, bench: Bench, only: Sequence[Any]) -> list[dict[str, Any]]:
     """The rows of one component."""
-    if bench.target is None and bench.artifact is None:
+    if bench.target is None and bench.artifact is None and no_rounds(bench):
         return []
     left: list[tuple[str, str]] = []
     if only:
@@ -166,11 +140,20 @@ def _rows(order: _Order, bench: Bench, only: Sequence[Any]) -> list[dict[str, An
         ids = _ids(order.ready.derivation, bench.component)
         own = [f for f in order.before.findings if f.threat in ids and f.evidence]
         chosen, left = applicable(bench, own, order.trains)
-    sets = [[control] for control in chosen] + ([chosen] if len(chosen) > 1 else [])
-    rows = [_try(order, bench, together) for together in sets]
+    rows = [_try(order, bench, [control], (i, len(chosen) + 1)) for i, control in enumerate(chosen, 1)]
+    sound = [control for control, row in zip(chosen, rows, strict=True) if not row["note"]]
+    joint = sound if only else _together(sound)
+    if len(joint) > 1:
+        rows.append(_try(order, bench, joint, (len(chosen) + 1, len(chosen) + 1)))
     return rows + [
         {"control": id, "component": bench.component, "note": f"not tried: {why}", "changes": []} for id, why in left
     ]
+
+
+def _together(chosen: list[Any]) -> list[Any]:
+    """What is tried as a whole: at most one way to train, for nobody deploys a model that was trained in several at once."""
+    several = sum(control.info.kind == "training" for control in chosen) > 1
+    return [control for control in chosen if not several or control.info.kind != "training"]
 
 
 def _ids(derivation: Derivation, component: str) -> set[str]:
@@ -178,34 +161,56 @@ def _ids(derivation: Derivation, component: str) -> set[str]:
     return {threat.id for threat in derivation.threats if threat.target == component}
 
 
-def _try(order: _Order, bench: Bench, tried: Sequence[Any]) -> dict[str, Any]:
+def _try(order: _Order, bench: Bench, tried: Sequence[Any], turn: tuple[int, int]) -> dict[str, Any]:
     """One row: what a set of controls changed."""
     label = " + ".join(control.info.id for control in tried)
     row: dict[str, Any] = {"control": label, "component": bench.component, "note": ""}
-    hard = bench
     try:
-        for control in tried:
-            hard = apply(hard, control)
+        hard, row = _hardened(order, bench, tried, row, turn)
     except UsageError as error:
-        return {**row, "note": f"cannot be applied: {error}", "changes": []}
+        return {**row, "note": f"cannot be applied: {_line(error)}", "changes": []}
     except (KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - the user's own training, or a plugin: the other controls are tried all the same
-        return {**row, "note": f"failed: {type(error).__name__}: {error}", "changes": []}
+        return {**row, "note": f"failed: {type(error).__name__}: {_line(error)}", "changes": []}
     ready = order.ready
     was = _side(ready, bench, _knowing(ready.derivation, bench.component, tried))
     now = _side(ready, hard, _knowing(derive(hard.system), bench.component, tried))
     name = f"{title(ready)} with {label}"
     now = replace(now, name=name, reproduce=order.command(tried, bench), applied=named(tried, bench))
-    before = _attacked(order, was, record=False)
-    after = _attacked(order, now, record=True)
+    before = _attacked(order, was, f"without {label}", record=False)
+    after = _attacked(order, now, f"with {label}", record=True)
     old, new = ({f.threat: f for f in a.findings if f.threat in _ids(side.derivation, bench.component)}
                 for a, side in ((before, was), (after, now)))  # fmt: skip
-    row["changes"] = [vars_of(change) for change in _changes(old, new, tried)]
-    worst = _worst(old), _worst(new)
-    row["cost_before"], row["cost_after"] = (_paid(evidence) for evidence in worst)
-    row["cheapest"] = vars_of(_change("", *worst))
+    row["changes"] = [vars_of(change) for change in changes(old, new, tried)]
+    leads = worst(old), worst(new)
+    row["cost_before"], row["cost_after"] = (paid(evidence) for evidence in leads)
+    row["cheapest"] = vars_of(change_of("", *leads))
     return {**row, **_price(bench, hard, ready.clean, now.clean)}
+
+
+def _hardened(
+    order: _Order, bench: Bench, tried: Sequence[Any], row: dict[str, Any], turn: tuple[int, int]
+) -> tuple[Bench, dict[str, Any]]:
+    """The bench with the controls in place; in the row what training cost: its time, and the honest records it leaves out.
+
+    A training is announced before it begins, as only the user's own code knows how long it takes.
+    """
+    hard, began, trains = bench, time.monotonic(), any(control.info.trains for control in tried)
+    if trains:
+        order.show(Event(turn[0] - 1, turn[1], f"{row['control']}: trains, which may take a while", 1.0))
+    for control in tried:
+        hard = apply(hard, control)
+    if trains:
+        row = {**row, "training_seconds": time.monotonic() - began}
+    count = getattr(tried[0], "false_positives", None) if len(tried) == 1 else None
+    if count is not None and bench.recipe is not None:
+        row = {**row, "honest_share_left_out": float(count(bench.recipe))}
+    return hard, row
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def _side(ready: Prepared, bench: Bench, derivation: Derivation) -> Prepared:
@@ -221,18 +226,16 @@ def _side(ready: Prepared, bench: Bench, derivation: Derivation) -> Prepared:
     )  # fmt: skip
 
 
-def _attacked(order: _Order, side: Prepared, record: bool) -> Assessment:
-    """One side, attacked."""
+def _attacked(order: _Order, side: Prepared, name: str, record: bool) -> Assessment:
+    """One side, attacked. What was measured before is not shown again."""
+    def show(event: Event) -> None:
+        if not event.stored:
+            order.show(replace(event, label=f"{name}: {event.label}"))
+
     return assess(
-        order.path, store=order.store, workers=order.workers, seed=side.seed, budget=side.budget, show=order.show,
+        order.path, store=order.store, workers=order.workers, seed=side.seed, budget=side.budget, show=show,
         prepared=side, record=record,
     )  # fmt: skip
-
-
-def vars_of(change: Change) -> dict[str, Any]:
-    """A change as a JSON-ready row."""
-    found = {name: getattr(change, name) for name in Change.__slots__}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 
 def _knowing(derivation: Derivation, component: str, tried: Sequence[Any]) -> Derivation:
@@ -252,126 +255,6 @@ def _knowing(derivation: Derivation, component: str, tried: Sequence[Any]) -> De
             threat = replace(threat, tests=(*threat.tests, *extra), adversary=adversary)
         threats.append(threat)
     return replace(derivation, threats=tuple(threats))
-
-
-def _changes(old: dict[str, Finding], new: dict[str, Finding], tried: Sequence[Any]) -> list[Change]:
-    """Threat by threat, before and after. One that no longer derives was removed by the facts.
-
-    What was measured on either side is listed, changed or not: that nothing changed is a result.
-    """
-    found = []
-    for id in sorted(old.keys() | new.keys()):
-        was, now = old.get(id), new.get(id)
-        leads = [f.evidence[0] if f is not None and f.evidence else None for f in (was, now)]
-        if was is not None and now is not None and was.status == now.status and leads == [None, None]:
-            continue
-        found.append(replace(
-            _change(id, *leads), before="absent" if was is None else str(was.status), after=_status(was, now, tried),
-            cost_before=_said(was), cost_after=_said(now),
-        ))  # fmt: skip
-    return found
-
-
-def _change(threat: str, was: Evidence | None, now: Evidence | None) -> Change:
-    """Two measurements beside each other."""
-    def limits(evidence: Evidence | None) -> tuple[float, float] | None:
-        return None if evidence is None or evidence.interval is None else (evidence.interval.low, evidence.interval.high)
-
-    measured = [None if e is None or e.n == 0 else e for e in (was, now)]
-    first, second = measured
-    lead = first or second
-    return Change(
-        threat=threat, before="" if was is None else str(was.verdict), after="" if now is None else str(now.verdict),
-        cost_before=_paid(was), cost_after=_paid(now), measure="" if lead is None else lead.measure,
-        attack_before="" if was is None else was.attack, attack_after="" if now is None else now.attack,
-        rate_before=None if first is None else first.rate, rate_after=None if second is None else second.rate,
-        interval_before=limits(first), interval_after=limits(second),
-        difference="" if first is None or second is None else compared(first, second),
-    )  # fmt: skip
-
-
-def compared(was: Evidence, now: Evidence) -> str:
-    """Whether two measurements differ: on the same rows where both have rows, else by their intervals."""
-    if was.measure != now.measure:
-        return ""
-    same = _same_rows(was, now)
-    if same is not None:
-        fell, rose, n = same
-        if not fell and not rose:
-            return f"no difference on any of the same {n} rows"
-        p = exact_binomial(fell, rose)
-        told = f"{fell} rows fell before only, {rose} after only, of the same {n}: p = {p:.2g}"
-        if p >= LEVEL:
-            return f"no difference beyond the interval ({told})"
-        return f"{'fewer' if fell > rose else 'more'} rows fall ({told})"
-    if was.interval is None or now.interval is None:
-        return ""
-    if now.interval.low <= was.interval.high and was.interval.low <= now.interval.high:
-        return "no difference beyond the interval"
-    return f"{'lower' if now.rate < was.rate else 'higher'}, and the intervals do not meet"
-
-
-def _same_rows(was: Evidence, now: Evidence) -> tuple[int, int, int] | None:
-    """Rows that were right on both sides: broken only before, broken only after, how many."""
-    if any(not {"row", "right", "broken"} <= e.rows.keys() for e in (was, now)):
-        return None
-    both, i, j = np.intersect1d(_right(was, "row"), _right(now, "row"), return_indices=True)
-    if not len(both):
-        return None
-    first, second = _right(was, "broken")[i].astype(bool), _right(now, "broken")[j].astype(bool)
-    return int((first & ~second).sum()), int((second & ~first).sum()), len(both)
-
-
-def _right(evidence: Evidence, column: str) -> Any:
-    return np.asarray(evidence.rows[column])[np.asarray(evidence.rows["right"], bool)]
-
-
-def exact_binomial(one: int, other: int) -> float:
-    """The exact two-sided p-value that `one` and `other` discordant pairs are equally likely (McNemar 1947)."""
-    n = one + other
-    tail = sum(math.comb(n, k) for k in range(min(one, other) + 1))
-    return min(1.0, float(2 * tail / 2**n)) if n else 1.0
-
-
-def _status(was: Finding | None, now: Finding | None, tried: Sequence[Any]) -> str:
-    if now is None:
-        return "removed by the facts"
-    # That an attack is named is not enough: it must have been run, and on this very threat.
-    tested = {e.attack for e in now.evidence}
-    adaptive = all(tested & set(control.info.knows) for control in tried)
-    if was is not None and was.status is Status.BROKEN and now.status is Status.RESISTED:
-        return str(Status.MITIGATED if adaptive else Status.CLAIMED)
-    return str(now.status)
-
-
-def _said(finding: Finding | None) -> str:
-    """What the cheapest attack of a finding cost; nothing where it has no price in queries or records."""
-    if finding is None or finding.cost is None or not finding.evidence:
-        return ""
-    return _paid(replace(finding.evidence[0], cost=finding.cost))
-
-
-def _paid(evidence: Evidence | None) -> str:
-    if evidence is None or evidence.cost is None:
-        return ""
-    cost = evidence.cost
-    if evidence.case == "evade":
-        own = "" if cost.gradients is None else f", {cost.gradients:,.0f} calls of an own copy"
-        return cost.said + (own if cost.queries is not None else "")
-    return cost.said if cost.queries or cost.records or cost.censored_at else ""
-
-
-def _worst(findings: dict[str, Finding]) -> Evidence | None:
-    """The cheapest break of the decision's integrity, which the attacker would choose; without one, what was tried longest."""
-    evidence = [e for f in findings.values() for e in f.evidence if e.case == "evade" and e.cost is not None and e.n]
-    return min(evidence, key=_choice, default=None)
-
-
-def _choice(evidence: Evidence) -> tuple[Any, ...]:
-    cost, inf = evidence.cost, float("inf")
-    assert cost is not None
-    queries = inf if cost.queries is None else cost.queries
-    return (not evidence.broken, queries, cost.gradients or 0.0, -evidence.rate, -(cost.censored_at or 0.0), evidence.attack)
 
 
 def _price(bench: Bench, hard: Bench, was: dict[str, float], now: dict[str, float]) -> dict[str, Any]:

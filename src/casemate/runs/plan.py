@@ -14,61 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from ..core.adversary import Adversary, Need
-from ..core.attack import attacks, parameters, unfitting
-from ..core.case import Poison
+from ..core.attack import attacks, parameters
 from ..core.constraint import Ball
-from ..core.errors import UsageError
 from ..core.identity import hash_file, hash_of
-from ..core.sequences import Text
 from ..core.target import count
 from ..judges.evade import VOTES
-from .bench import Bench, supply_facts, white_box_reason
+from .bench import Bench, supply_facts
+from .choice import choose, place_for
 from .health import FEW, UNBOUNDED_QUERIES
+from .kinds import KINDS
+from .profiles import Profile, own
 from .versions import versions
 
 SHARD = 50  # rows of a stateless shard: two workers share a hundred rows evenly
 BASELINE = "baseline"
-STAND_INS = ("evasion.transfer_surrogate", "evasion.transfer_similar")
 PROBES = 2 * FEW + 4 * (33 + 26)  # rows of the health checks that look at slopes
 AGAIN = 65 + FEW  # rows of those that look at claims and answers again
 CURVE = ("evasion.fmn", 2.0)  # the attack behind a security curve, and how far the curve goes, in radii
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
-    """How much an assessment tries. Everything it cuts is printed as a budget.
-
-    Args:
-        rows: Rows attacked by each evasion attack.
-        queries_per_row: Most deployed queries for each row, where the adversary's own budget is larger.
-        params: Parameters by attack id.
-        seeds: Training seeds of poisoning.
-        members: Candidates of each kind for membership.
-        flood: Rows a flood sends.
-        asks: Most queries of an extraction.
-        curve_rows: Rows of the security curve.
-    """
-
-    name: str
-    rows: int = 100
-    queries_per_row: int = 1000
-    params: dict[str, dict[str, Any]] = field(default_factory=dict)
-    seeds: int = 3
-    members: int = 400
-    flood: int = 5000
-    asks: int = 1000
-    curve_rows: int = 50
-
-
-QUICK = Profile(
-    name="quick", rows=30, queries_per_row=150, seeds=1, members=200, flood=2000, asks=300, curve_rows=20,
-    params={
-        "evasion.pgd": {"steps": 20}, "evasion.apgd_ce": {"steps": 30}, "evasion.square": {"steps": 150},
-        "evasion.fmn": {"steps": 50}, "evasion.transfer_surrogate": {"epochs": 4}, "evasion.transfer_similar": {"epochs": 5},
-    },
-)  # fmt: skip
-STANDARD = Profile(name="standard")
-PROFILES = {"quick": QUICK, "standard": STANDARD}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,29 +78,16 @@ class Plan:
         return self.queries + sum(cell.checks for cell in self.cells)
 
 
-def profile(budget: str) -> tuple[Profile, float | None]:
-    """A profile by name, or the standard one with a deadline in seconds where a number of minutes is given."""
-    if budget in PROFILES:
-        return PROFILES[budget], None
-    try:
-        minutes = float(budget)
-    except ValueError:
-        minutes = -1.0
-    if not 0 < minutes < 1e5:
-        raise UsageError(f"--budget {budget!r} is not known; give quick, standard, or a number of minutes")
-    return (STANDARD if minutes >= 2 else QUICK), minutes * 60
-
-
 def plan(bench: Bench, threats: Iterable[Any], chosen: Profile, seed: int) -> Plan:
     """All cells of one component: every test of every threat that its adversary can run, and the baseline."""
-    identity = bench.identity()
-    chosen = _own(bench, chosen)
+    identity = _Marks(bench)
+    chosen = own(bench, chosen)
     cells: dict[str, Cell] = {}
     untested: list[tuple[str, str, str]] = []
     for threat in threats:
         adversary = _affordable(threat.adversary, chosen, bench)
         for id in threat.tests:
-            attack, reason = _attack(id, bench, chosen, adversary)
+            attack, reason = choose(id, bench, chosen, adversary)
             if attack is None:
                 if reason:
                     untested.append((threat.id, id, reason))
@@ -157,30 +106,6 @@ def plan(bench: Bench, threats: Iterable[Any], chosen: Profile, seed: int) -> Pl
     return Plan(cells=tuple(cells.values()), untested=tuple(untested))
 
 
-def _own(bench: Bench, chosen: Profile) -> Profile:
-    """The profile with the description's own wishes; a wish may differ by budget: ``rows: {quick: 10, standard: 30}``."""
-
-    def pick(value: Any) -> Any:
-        if isinstance(value, dict) and set(value) & set(PROFILES):
-            return value.get(chosen.name, value.get("standard", next(iter(value.values()))))
-        return value
-
-    params = {k: dict(v) for k, v in chosen.params.items()}
-    fields: dict[str, Any] = {}
-    for key, value in bench.options.items():
-        if "." in key:
-            attacks.get(key)  # a slip in an id is named here, before it silently changes nothing
-            params.setdefault(key, {}).update({name: pick(v) for name, v in dict(value).items()})
-        elif key in Profile.__slots__:
-            fields[key] = pick(value)
-            if unfit := unfitting(Profile, {key: fields[key]}):
-                raise UsageError(f"target.attacks of {bench.component!r}: {unfit}")
-        else:
-            known = ", ".join(Profile.__slots__)
-            raise UsageError(f"target.attacks.{key} of {bench.component!r}: give an attack id, or one of {known}")
-    return replace(chosen, params=params, **fields)
-
-
 def _affordable(adversary: Adversary, chosen: Profile, bench: Bench) -> Adversary:
     """The adversary with its campaign divided over the rows, and no more than the profile tries."""
     rows = max(1, min(chosen.rows, 1 if bench.data is None else count(bench.data.x)))
@@ -189,67 +114,7 @@ def _affordable(adversary: Adversary, chosen: Profile, bench: Bench) -> Adversar
     return replace(adversary, budget=replace(budget, queries_per_row=each))
 
 
-def _attack(id: str, bench: Bench, chosen: Profile, adversary: Adversary) -> tuple[Any, str]:
-    """The attack with its parameters, or why it cannot be run."""
-    kind = attacks.get(id)
-    reason = _why_not(kind.info, bench, adversary)
-    if reason is not None:
-        return None, reason
-    wished = _checked(id, chosen.params.get(id, {}))
-    if "settings" in kind.__dataclass_fields__:  # a suite hands on what is wished of its stages
-        others = {other: _checked(other, values) for other, values in sorted(chosen.params.items()) if other != id}
-        wished["settings"] = tuple((other, tuple(sorted(values.items()))) for other, values in others.items())
-    return kind(**wished), ""
-
-
-def _checked(id: str, wished: dict[str, Any]) -> dict[str, Any]:
-    """Parameters of an attack from a description or a profile, or what is wrong with them."""
-    kind = attacks.get(id)
-    known = set(kind.__dataclass_fields__)
-    if strange := set(wished) - known:
-        names = ", ".join(sorted(known)) or "none"
-        raise UsageError(f"target.attacks.{id}: {', '.join(sorted(strange))} is no parameter of it; it has {names}")
-    if unfit := unfitting(kind, wished):
-        raise UsageError(f"target.attacks.{id}: {unfit}")
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in wished.items()}
-
-
-def _why_not(info: Any, bench: Bench, adversary: Adversary) -> str | None:
-    """Why an attack cannot be run here; None where it can, an empty string where it simply is not meant for this."""
-    if info.case == "smuggle":
-        if info.id != "supply.probe" and bench.artifact is None:
-            return "no artifact is bound to the description"
-        return None
-    if bench.target is None:
-        return "no target is bound to the description"
-    if info.case == "copy" and Need.ARTIFACT in adversary.may:
-        return "whoever holds the model need not copy it"
-    if Need.ARTIFACT in adversary.may and info.id in STAND_INS:
-        return "whoever holds the model needs no stand-in"
-    missing = info.needs & ~adversary.may
-    if missing:
-        return f"needs {', '.join(missing.names)}, which {adversary.name} does not hold"
-    if Need.GRADIENT in info.needs and Need.PARENT not in info.needs and white_box_reason(bench.target):
-        return white_box_reason(bench.target)
-    if Need.STRUCTURE in info.needs and Need.STRUCTURE not in bench.target.offers:
-        return "white box granted, the adapter shows no structure"
-    if Need.PARENT in info.needs and bench.parent is None:
-        return "a public parent is stated, but none is bound to attack with"
-    if bench.data is None:
-        return "no data is bound to the description"
-    if info.modality and bench.modality not in info.modality:
-        return ""
-    if info.case == "evade" and not bench.constraints:
-        return "no constraint is bound: say in target.within what a change may be"
-    if info.case == "evade" and _place(info, bench) is None:
-        stated = ", ".join(_kind(one) for one in bench.constraints)
-        return f"changes inputs within {_wanted(info)}; stated is {stated}. State another under target.also"
-    if info.case in ("poison", "infer") and bench.recipe is None:
-        return "no recipe"
-    return None
-
-
-def _cells(bench: Bench, attack: Any, adversary: Adversary, chosen: Profile, seed: int, identity: str | None) -> list[Cell]:
+def _cells(bench: Bench, attack: Any, adversary: Adversary, chosen: Profile, seed: int, identity: _Marks) -> list[Cell]:
     info = attack.info
     if info.case != "evade":
         return [_keyed(bench, _cell(bench, attack, adversary, chosen, seed, (0, 0), 1.0), identity)]
@@ -271,34 +136,13 @@ def _curve(bench: Bench, attack: Any, adversary: Adversary, chosen: Profile, see
     """The cell of the security curve: the smallest changes, out to twice the radius, on some of the rows."""
     id, scale = CURVE
     assert bench.data is not None
-    if id not in attacks or _place(attacks.get(id).info, bench) is None:
+    if id not in attacks or place_for(attacks.get(id).info, bench) is None:
         return []
     few = min(chosen.curve_rows, count(bench.data.x))
     params = {k: v for k, v in chosen.params.get(id, {}).items() if k in attacks.get(id).__dataclass_fields__}
     cell = _cell(bench, attacks.get(id)(**params), adversary, chosen, seed, (0, few), scale)
     group = f"{bench.component}/{attack.info.id}/{adversary.name}/curve"
     return [replace(cell, seek="nearest", group=group, label=f"{group}/0-{few}")]
-
-
-def _place(info: Any, bench: Bench) -> int | None:
-    """Which of the stated constraints an attack can work within: the first."""
-    for place, within in enumerate(bench.constraints):
-        if isinstance(within, Text) and not set(getattr(attacks.get(info.id), "edits", within.kinds)) & set(within.kinds):
-            continue
-        if "array" not in info.modality or bench.modality != "array" or "*" in info.within:
-            return place  # of other modalities the constraint proposes the changes itself
-        if type(within).__name__ in info.within and (not isinstance(within, Ball) or within.norm in info.norms):
-            return place
-    return None
-
-
-def _kind(within: Any) -> str:
-    return f"a {type(within).__name__}" + (f" of {within.norm}" if isinstance(within, Ball) else "")
-
-
-def _wanted(info: Any) -> str:
-    norms = f" of {', '.join(info.norms)}" if "Ball" in info.within else ""
-    return f"a {' or '.join(info.within)}{norms}"
 
 
 def _shared(cells: list[Cell], queries: int | None, rows: int) -> list[Cell]:
@@ -318,7 +162,7 @@ def spans(total: int, size: int) -> list[tuple[int, int]]:
     return [(start, min(start + size, total)) for start in range(0, total, max(1, size))]
 
 
-def _baseline(bench: Bench, chosen: Profile, seed: int, identity: str | None) -> list[Cell]:
+def _baseline(bench: Bench, chosen: Profile, seed: int, identity: _Marks) -> list[Cell]:
     """Random changes on the same rows: what the attacks are compared with. The judge's calls, nobody's queries."""
     assert bench.data is not None
     total = min(chosen.rows, count(bench.data.x))
@@ -343,13 +187,13 @@ def _cell(
     each = _calls(attack, adversary) if info.case == "evade" else float(_asks(attack, bench, chosen, adversary))
     sizes = {name: getattr(chosen, name) for name in ("seeds", "members", "flood", "asks")}
     wide = sizes if info.case != "evade" else {}
-    checks = _checks(bench, attack, each, size, scale) if info.case == "evade" else _judged(bench, info.case, chosen)
+    checks = _checks(bench, attack, each, size, scale) if info.case == "evade" else KINDS[info.case].judged(bench, chosen)
     asked = int(min(each, _cap(adversary)) * size) if info.case == "evade" else int(each)
     return Cell(
         key=None, label=f"{group}/{span[0]}-{span[1]}", component=bench.component, attack=info.id,
         params=params | wide, adversary=adversary, case=info.case, rows=span, scale=scale, seed=seed,
         calls=each * size + checks, queries=0 if Need.ARTIFACT in adversary.may else asked,
-        threats=(), group=group, checks=checks, place=_place(info, bench) or 0 if info.case == "evade" else 0,
+        threats=(), group=group, checks=checks, place=place_for(info, bench) or 0 if info.case == "evade" else 0,
     )  # fmt: skip
 
 
@@ -374,20 +218,12 @@ def _calls(attack: Any, adversary: Adversary) -> float:
 
 
 def _asks(attack: Any, bench: Bench, chosen: Profile, adversary: Adversary) -> int:
-    """Rows that an attack on the whole set asks, at most."""
-    rows = {
-        "copy": chosen.asks, "stall": chosen.flood, "infer": 2 * chosen.members + getattr(attack, "reference", 0),
-    }.get(attack.info.case, 0)  # fmt: skip
-    budget = adversary.budget.queries
+    """Rows that an attack on the whole set asks, at most: what its kind plans, as many times over as it says of itself."""
+    info, budget = attack.info, adversary.budget.queries
+    if info.case == "poison" and Need.LABEL not in info.needs:
+        return 0  # it writes records and looks at nothing
+    rows = KINDS[info.case].asks(bench, chosen) * (1 if info.static_cost is None else info.static_cost(attack))
     return rows if budget is None else min(rows, budget)
-
-
-def _judged(bench: Bench, case: str, chosen: Profile) -> int:
-    """Rows that the judge of a set asks: its own held-out data, and for poisoning again after every training."""
-    size = 0 if bench.data is None else count(bench.data.x)
-    fractions: tuple[float, ...] = Poison.__dataclass_fields__["fractions"].default  # type: ignore[assignment]
-    trainings = chosen.seeds * (1 + 2 * len(fractions))
-    return {"copy": size, "poison": size * trainings}.get(case, 0)
 
 
 def _cap(adversary: Adversary) -> float:
@@ -395,8 +231,29 @@ def _cap(adversary: Adversary) -> float:
     return float(cap) if cap is not None else 1000.0
 
 
-def _keyed(bench: Bench, cell: Cell, identity: str | None) -> Cell:
+@dataclass(slots=True)
+class _Marks:
+    """What the cells of a bench depend on. A control changes only the cells that can meet it: the others are not run again."""
+
+    bench: Bench
+    _known: dict[tuple[bool, bool], str | None] = field(default_factory=dict)
+
+    def of(self, cell: Cell) -> str | None:
+        """The identity for one cell: only who brings a file meets a pin, and who only writes records meets no endpoint."""
+        blind = cell.case in _RETRAINED and not attacks.get(cell.attack).info.needs & _ANSWERS
+        meets = (cell.case == "smuggle", not blind)
+        if meets not in self._known:
+            self._known[meets] = self.bench.identity(pin=meets[0], around=meets[1])
+        return self._known[meets]
+
+
+_RETRAINED = ("poison", "backdoor", "misread")  # judged on models that the recipe makes
+_ANSWERS = Need.LABEL | Need.SCORE | Need.LOGIT | Need.SUBMIT
+
+
+def _keyed(bench: Bench, cell: Cell, marks: _Marks) -> Cell:
     """The cell with the hash of everything that decides its outcome."""
+    identity = marks.of(cell)
     if identity is None:
         return cell
     names = sorted(cell.adversary.may.names)

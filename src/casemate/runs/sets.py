@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,18 +16,21 @@ import numpy as np
 
 from ..core.adversary import Adversary, Need
 from ..core.attack import parameters
-from ..core.case import AnyCase, AnyClaim, Copy, Evade, Infer, Poison, Smuggle, Stall
+from ..core.availability import Harvest
+from ..core.case import AnyCase, AnyClaim, Evade, Records, Stall
 from ..core.control import Service
+from ..core.endpoint import DAY, Endpoint
 from ..core.errors import BadInput
 from ..core.evidence import Check, Cost, Evidence, Verdict, plain
-from ..core.oracle import DAY, Endpoint, Known, Meter, Oracle
+from ..core.oracle import Known, Meter, Oracle
 from ..core.random import RowRandom
-from ..core.target import Response, Target, count, take
-from ..judges import copy, infer, poison, smuggle, stall
+from ..core.target import Recipe, Response, Target, count, take
 from ..judges.opinion import Opinion
+from ..judges.poisoned import with_records
 from ..judges.verdict import failures, unknowns, width_check
 from .driver import Progress, drive_set
 from .health import ASKING, FEW, differ
+from .kinds import KINDS, Judging
 from .part import Part
 from .watched import PATIENCE, Watched, watched_recipe
 
@@ -42,7 +45,7 @@ def run_set(
     """Attack, judge, and make evidence, in one go and without a store."""
     part = set_part(attack, case, target, adversary, controls, known, seed, progress)
     name, mark = ("artifact", None) if target is None else (target.name, target.fingerprint())
-    return set_evidence(attack, case, adversary, name, mark, seed, part)
+    return set_evidence(attack, case.kind, adversary, name, mark, seed, part)
 
 
 def set_part(
@@ -60,27 +63,35 @@ def set_part(
     """
     began = time.perf_counter()
     check_set(case, target)
+    kind = KINDS[case.kind]
+    ids = kind.size(case) + SPARE
     watched = None if target is None else Watched(target, patience)
-    if isinstance(case, Poison):
-        case = replace(case, recipe=watched_recipe(case.recipe, patience))
+    if hasattr(case, "recipe"):
+        watching: Any = case  # what a case that trains calls its own
+        case = replace(watching, recipe=watched_recipe(watching.recipe, patience))
     if known.recipe is not None:
         known = replace(known, recipe=watched_recipe(known.recipe, patience))
-    meter = Meter(np.arange(_size(case) + SPARE))
-    days = case.within_s / DAY if isinstance(case, Stall) else adversary.budget.days
+    meter = Meter(np.arange(ids))
+    days = case.within_s / DAY if isinstance(case, Stall | Harvest) else adversary.budget.days
     door: Target = _Nobody() if watched is None else watched
-    endpoint = Endpoint(door, controls, accounts=adversary.budget.accounts, days=days)
+    endpoint = Endpoint(
+        door, controls, accounts=adversary.budget.accounts, days=days, retrain=_trainer(known.recipe, case, patience)
+    )
     oracle = Oracle(endpoint, adversary, meter, known)
     before = None if target is None else target.state()
     start = _answers(case, watched, meter)
     tape = _Tape(attack, meter)
     until = None if adversary.budget.seconds is None else time.monotonic() + adversary.budget.seconds
     claim, stopped = drive_set(tape, oracle, case, RowRandom(seed).fork(zlib.crc32(attack.info.id.encode())), progress, until)
-    opinion = _judge(attack, case, claim, tape, endpoint, meter, seed, watched)
+    opinion = kind.judge(Judging(
+        attack=attack, case=case, claim=claim, kept=tape.kept(), endpoint=endpoint, meter=meter, seed=seed, target=watched,
+        recipe=known.recipe,
+    ))  # fmt: skip
     facts = {
         "opinion": opinion.to_facts(), "stopped": stopped, "copy": oracle.on_copy, "kind": case.kind,
         "days": endpoint.now / DAY, "accounts": len(endpoint.used),
         "calls": sum(meter.total[kind] for kind in ASKING), "answers_changed": _changed(start, case, watched, meter),
-        "state_kept": target is None or target.state() == before, "budget_kept": _kept(meter, adversary, _size(case) + SPARE),
+        "state_kept": target is None or target.state() == before, "budget_kept": _kept(meter, adversary, ids),
     }  # fmt: skip
     return Part(
         rows=opinion.rows,
@@ -91,8 +102,21 @@ def set_part(
     )
 
 
+def _trainer(recipe: Recipe | None, case: Any, patience: float | None) -> Callable[[Records], Target] | None:
+    """How the owner trains again, with an attacker's records in the data; None where nobody knows how."""
+    recipe = getattr(case, "recipe", recipe)
+    if recipe is None:
+        return None
+
+    def train(records: Records) -> Target:
+        data = with_records(recipe.x, recipe.y, records, np.arange(len(np.asarray(records.index))))
+        return Watched(recipe.fit(data.x, data.y, 0), patience)
+
+    return train
+
+
 def set_evidence(
-    attack: Any, case: AnyCase, adversary: Adversary, target_name: str, fingerprint: str | None, seed: int, part: Part
+    attack: Any, kind: str, adversary: Adversary, target_name: str, fingerprint: str | None, seed: int, part: Part
 ) -> Evidence:
     """Evidence from a part, fresh or stored. Pure."""
     facts = plain(part.facts)
@@ -102,7 +126,7 @@ def set_evidence(
     extra = dict(opinion.extra)
     if facts["stopped"]:
         extra["stopped"] = facts["stopped"]
-    if isinstance(case, Stall) and opinion.extra.get("admitted"):
+    if kind == "stall" and opinion.extra.get("admitted"):
         extra["admitted_row_seconds"] = part.seconds / opinion.extra["admitted"]
     budget = adversary.budget
     spent = {kind: int(amount) for kind, amount in part.spent.items()}
@@ -112,7 +136,7 @@ def set_evidence(
     )  # fmt: skip
     return Evidence(
         attack=attack.info.id, params=parameters(attack), adversary=adversary.name, may=adversary.may.names,
-        budget=str(budget), target=target_name, fingerprint=fingerprint, case=case.kind, seed=seed,
+        budget=str(budget), target=target_name, fingerprint=fingerprint, case=kind, seed=seed,
         measure=opinion.measure, rate=opinion.rate, interval=opinion.interval, n=opinion.n, verdict=verdict,
         reasons=reasons, baseline=opinion.baseline, cost=cost, spent=spent, health=health, rows=dict(part.rows),
         curves=opinion.curves, extra=extra, papers=attack.info.papers, seconds=part.seconds, claims=part.claims,
@@ -123,25 +147,15 @@ def check_set(case: AnyCase, target: Target | None) -> None:
     """Say what is wrong with a set case before anything is spent on it."""
     if isinstance(case, Evade):
         raise BadInput("a case of kind 'evade' is attacked row by row, not as a set")
-    if target is None and not isinstance(case, Smuggle | Poison):
+    kind = KINDS[case.kind]
+    if target is None and not kind.targetless:
         raise BadInput(f"a case of kind {case.kind!r} needs a target")
-    if isinstance(case, Infer | Stall) and not count(case.x):
-        raise BadInput("the case has no rows; give at least one input")
-    if isinstance(case, Copy) and case.queries < 1:
-        raise BadInput(f"queries={case.queries} is not allowed; plan at least one")
-    if isinstance(case, Poison):
-        wrong = [f for f in case.fractions if not 0 < f < 1]
-        if wrong or not case.fractions or not case.seeds:
-            raise BadInput(f"fractions={case.fractions}, seeds={case.seeds}: give shares between 0 and 1, and at least one seed")
-        if not count(case.recipe.x) or count(case.recipe.x) != len(case.recipe.y):
-            raise BadInput(f"the recipe has {count(case.recipe.x)} inputs and {len(case.recipe.y)} labels; give one each")
-        if len({str(label) for label in np.asarray(case.recipe.y).tolist()}) < 2:
-            raise BadInput("the training labels have one class; nothing can be learned or poisoned")
+    kind.check(case)
 
 
 def _answers(case: AnyCase, target: Watched | None, meter: Meter) -> Response | None:
     """How a deterministic target answers a few inputs of the case; None where nothing can be told from asking it again."""
-    x = case.x if isinstance(case, Infer) else case.truth.x if isinstance(case, Copy) and case.truth is not None else None
+    x = KINDS[case.kind].again(case)
     if x is None or target is None or target.random:
         return None
     few = np.arange(min(FEW, count(x)))
@@ -153,43 +167,6 @@ def _changed(start: Response | None, case: AnyCase, target: Watched | None, mete
     """Health check 2, where a hash cannot see it: how many of the first rows are answered otherwise at the end."""
     after = None if start is None else _answers(case, target, meter)
     return None if start is None or after is None else int(differ(start, after).sum())
-
-
-def _size(case: AnyCase) -> int:
-    """Ledger ids a case needs: one for each candidate, planned question, or row sent."""
-    if isinstance(case, Infer):
-        return count(case.x)
-    return case.queries if isinstance(case, Copy) else case.rows if isinstance(case, Stall) else 1
-
-
-def _judge(
-    attack: Any,
-    case: AnyCase,
-    claim: Any,
-    tape: _Tape,
-    endpoint: Endpoint,
-    meter: Meter,
-    seed: int,
-    target: Watched | None,
-) -> Opinion:
-    if isinstance(case, Poison):
-        # Only a rule for choosing records is compared with chance; random flips are chance.
-        skilled = parameters(attack).get("order") != "random" and not attack.info.baseline
-        opinion = poison.judge(case, claim, meter.total["records"], seed=seed, skilled=skilled, deployed=target)
-        if any(check.number == 32 for check in opinion.checks):  # the one check that asks the deployed target
-            meter.count("health", opinion.n)
-        return opinion
-    if isinstance(case, Infer):
-        return infer.judge(case, claim, meter.total["queries"])
-    if isinstance(case, Copy):
-        return copy.judge(case, tape.kept(), endpoint, meter)
-    if isinstance(case, Stall):
-        return stall.judge(case, claim, meter)
-    assert isinstance(case, Smuggle)
-    from ..attacks.supply.scan import scan
-    from ..attacks.supply.swap import digest_of
-
-    return smuggle.judge(case, claim, digest=digest_of, scan=lambda path: scan(path).verdict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +216,8 @@ def _health(opinion: Opinion, facts: dict[str, Any]) -> tuple[Check, ...]:
         Check(23, "budget kept", bool(facts["budget_kept"]), "ledger against budget"),
         *opinion.checks,
     ]
-    if facts.get("kind") in ("infer", "copy"):  # the others are read off a file, a training or the ledger itself
+    kind = facts.get("kind")
+    if kind in KINDS and KINDS[kind].asking:  # the others are read off a file, a training or the ledger itself
         found.append(Check(39, "the attack asked", facts["calls"] > 0, f"{facts['calls']} calls"))
     if opinion.interval is not None:
         found.append(width_check(opinion.interval))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..core.entities import Truth
 from ..core.errors import CasemateError
+from ..core.fact import Truth
 from ..core.system import System
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import signal
 import threading
@@ -100,6 +101,7 @@ def watched_recipe(recipe: Recipe, patience: float | None = PATIENCE) -> Recipe:
     """A recipe whose training and whose models are watched; what it returns may be anything `wrap` takes."""
     from ..targets.wrap import wrap
 
+    @functools.wraps(recipe.fit)
     def fit(x: Any, y: Any, seed: int) -> Target:
         # Training takes longer than answering, and how long nobody knows: only what it raises is caught.
         with watch("the recipe", None):

@@ -32,6 +32,8 @@ _SQUASHES = (
     "sklearn.ensemble._gb.GradientBoostingClassifier",
 )
 
+_FORESTS = ("sklearn.ensemble._forest.RandomForestClassifier", "sklearn.ensemble._forest.ExtraTreesClassifier")
+
 
 def check_fitted(estimator: Any, name: str) -> None:
     """Refuse a class, a thing without ``predict``, and what was never fitted."""
@@ -101,6 +103,39 @@ def squashes(estimator: Any) -> bool:
     if getattr(last, "solver", "") == "liblinear" or getattr(last, "multi_class", "") in ("ovr", "multinomial"):
         return False  # older releases: one sigmoid a class, or a softmax over both signs of one number
     return _owner(last, "predict_proba") in _SQUASHES and getattr(last, "loss", "log_loss") == "log_loss"
+
+
+def forest_scores(estimator: Any, x: Any) -> Any:
+    """What ``predict_proba`` of one of the library's own forests says, ``(n, k)``, to the last bit; None where it has to be
+    asked itself.
+
+    Its trees are asked one after the other and added up, as it does. It also sets up jobs, settings and checks for each of
+    them, which costs ten times the trees on a hundred rows.
+    """
+    if f"{type(estimator).__module__}.{type(estimator).__qualname__}" not in _FORESTS or "predict_proba" in vars(estimator):
+        return None
+    trees, single = estimator.estimators_, _as_trees_read(estimator, x)
+    if single is None or any(type(tree).__module__ != "sklearn.tree._classes" for tree in trees):
+        return None
+    found = np.zeros((len(single), len(estimator.classes_)))
+    for tree in trees:
+        found += tree.tree_.predict(single)
+    found /= len(trees)
+    return found
+
+
+def _as_trees_read(estimator: Any, x: Any) -> Any:
+    """Numbers ``(n, columns)`` as the trees take them, float32; None where the library has more to say to them: missing or
+    huge values, columns of several types, or in another order."""
+    if hasattr(x, "iloc"):
+        if list(x.columns) != list(getattr(estimator, "feature_names_in_", ())) or len(set(x.dtypes)) != 1:
+            return None
+        x = x.to_numpy()
+    if not isinstance(x, np.ndarray) or x.ndim != 2 or not len(x) or x.dtype.kind not in "fiu":
+        return None
+    with np.errstate(over="ignore"):
+        single = np.ascontiguousarray(x, np.float32)
+    return single if np.isfinite(single).all() else None
 
 
 def final(estimator: Any) -> Any:

@@ -21,7 +21,7 @@ from ..core.adversary import Need
 from ..core.errors import BadInput, CasemateError, TargetFailed, need
 from ..core.target import Response, count, to_numpy
 from ..core.trees import Ensemble
-from ._sklearn import Kind, check_fitted, decides, kind_of, shown_by, squashes, values_of
+from ._sklearn import Kind, check_fitted, decides, forest_scores, kind_of, shown_by, squashes, values_of
 from ._trees import read, readable
 from .answers import brief, class_values, indices, numbers, same_length, softmax, words
 from .identity import digest
@@ -95,6 +95,9 @@ class Estimator:
     def forward(self, x: Any) -> Response:
         """Decide. At most one call of each of ``predict``, ``predict_proba`` and ``decision_function``."""
         x = _table(self.name, self.estimator, self.prepare(x))
+        quick = forest_scores(self.estimator, x) if self._decides == "scores" else None
+        if quick is not None:  # in one thread as it is, and with nothing to warn of
+            return self._ordered(quick.argmax(1), quick if Need.SCORE in self.offers else None, None)
         with _one_thread():
             if self._kind in ("classifier", "outlier"):
                 response = self._classify(x) if self._kind == "classifier" else self._detect(x)
@@ -153,6 +156,10 @@ class Estimator:
         else:
             known = tuple(np.asarray(self.estimator.classes_).tolist())
             label = indices(self.name, self._call("predict", x), self.classes, known)
+        return self._ordered(label, scores, logits)
+
+    def _ordered(self, label: NDArray[Any], scores: NDArray[Any] | None, logits: NDArray[Any] | None) -> Response:
+        """The answer with its classes in the order of `values`."""
         if self._order is None:
             return Response(label, scores, logits)
         order = self._order

@@ -21,10 +21,10 @@ _HOME = {
     "control_checks": "control_contract",
     "check_target": "target_contract",
     "target_checks": "target_contract",
-    "Rig": "rigs",
-    "Setup": "rigs",
-    "Tally": "rigs",
-    "Variant": "rigs",
+    "Rig": "rig",
+    "Setup": "rig",
+    "Tally": "rig",
+    "Variant": "rig",
 }
 __all__ = sorted(_HOME)  # noqa: PLE0605 - one table serves __all__, __getattr__ and __dir__
 

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from ..core.case import Evade
-from ..core.oracle import Endpoint, Meter
+from ..core.endpoint import Endpoint
+from ..core.oracle import Meter
 from ..core.target import take, to_numpy
 from ..judges.evade import judge
 from ..runs.evade import Setting, run_evade
 from ._trial import Trial, adversary_of, joined, shards, shuffled, trial
 from .contract import demand, distance
-from .rigs import Rig, Setup, Variant
+from .rig import Rig, Setup, Variant
 
 NEAR = 1e-6  # of the domain: what float64 arithmetic in another order may cost over a whole attack
 

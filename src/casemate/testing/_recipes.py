@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..core.target import Target
+from ..core.target import Recipe, Target
 from ..targets.wrap import wrap
+from ..trainers import MLP, Softmax
 
 
 def plain_fit(x: Any, y: Any, seed: int) -> Target:
@@ -32,3 +34,10 @@ def with_hook(x: Any, y: Any, seed: int, perturb: Callable[..., Any] | None = No
         torch.autograd.backward(nn.functional.cross_entropy(net(seen), labels))
         optimiser.step()
     return wrap(net.eval(), name="toy")
+
+
+def offered(control: Any, recipe: Recipe) -> Recipe:
+    """The recipe with what a training control says it must offer, where it says so (`fits`): a stack of one kind or another."""
+    fits = getattr(control, "fits", lambda _: "")
+    stacks = (None, MLP(hidden=(8,), epochs=5), Softmax())
+    return next((made for stack in stacks if not fits(made := replace(recipe, stack=stack))), recipe)

@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from ..core.adversary import Adversary, Budget
 from ..core.attack import Claim
 from ..core.case import Evade, Inputs, Replica
+from ..core.endpoint import Endpoint
 from ..core.errors import BudgetSpent
 from ..core.evidence import plain
-from ..core.oracle import Endpoint, Meter, Oracle
+from ..core.oracle import Meter, Oracle
 from ..core.random import RowRandom
 from ..core.target import count, take, to_numpy
 from ..runs.cascade import drive as drive_inputs
 from ..runs.driver import drive_set
 from .contract import distance, global_random
-from .rigs import Rig, Setup, Variant
+from .rig import Rig, Setup, Variant
 
 # Enough for every attack to get somewhere, and little enough that a contract takes seconds.
 BUDGET = Budget(queries_per_row=60, gradients_per_row=20)
@@ -171,7 +172,8 @@ def trial(
 def oracle_of(attack: Any, of: Trial, adversary: Adversary, services: tuple[Any, ...] = ()) -> Oracle:
     """The door the attack goes through."""
     target: Any = of.setup.target
-    endpoint = Endpoint(target, services, accounts=adversary.budget.accounts, days=adversary.budget.days)
+    budget, retrain = adversary.budget, of.setup.retrain
+    endpoint = Endpoint(target, services, accounts=budget.accounts, days=budget.days, retrain=retrain)
     return Oracle(endpoint, adversary, of.meter, of.setup.known)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..core.adversary import Adversary, Budget
 from ..core.attack import Scope, attacks
-from ..core.case import Evade, Guesses, Load, Records, Replica
+from ..core.case import Distinguisher, Evade, Guesses, Load, Records, Recovered, Replica, Values
 from ..core.errors import BadInput, NotGranted
 from ..core.oracle import Meter
 from ..core.target import count, take, to_numpy
@@ -25,7 +25,8 @@ from ..runs.evade import run_evade
 from ._input_rules import batch, constraint, failure, order, record, rescale, setting_of, shift, stands
 from ._trial import Gate, Trial, trial, unlike
 from .contract import Check, ContractBroken, demand, distance, raised, run_all
-from .rigs import Rig, Variant, arrays_of, rigs_for
+from .rig import Rig, Variant, arrays_of
+from .rigs import rigs_for
 
 Rule = Callable[[Any, Rig], None]
 SCOPES = get_args(Scope)
@@ -252,7 +253,7 @@ def _refusal(attack: Any, rig: Rig) -> None:
     for after in (0, 7, 40):
         done = trial(attack, rig, services=(Gate(after),))
         let_in = min(after, done.setup.tally.rows)
-        if rig.name != "poison":  # trains on its own
+        if rig.name not in ("poison", "backdoor", "misread"):  # train on their own
             charged = done.meter.total["queries"] - done.meter.total["refused"]
             demand(charged <= after, "refusal", attack.info.id, f"{charged} rows let in, {let_in} of {after} allowed", _DOOR)
         if not isinstance(done.case, Evade):
@@ -293,6 +294,23 @@ def _malformed(claim: Any, case: Any) -> str:
     if isinstance(claim, Load):
         ok = 0 <= claim.admitted <= claim.sent <= case.rows
         return "" if ok else f"{claim.admitted} admitted, {claim.sent} sent, {case.rows} planned"
+    if isinstance(claim, Values | Distinguisher | Recovered):
+        return _disclosed(claim, case)
+    if hasattr(claim, "malformed"):  # a claim that knows its own rules
+        return str(claim.malformed(case))
     checks = getattr(claim, "checks", None)
     ok = isinstance(checks, dict) and all(isinstance(value, bool) for value in checks.values())
     return "" if ok else f"a {type(claim).__name__} is no claim of a case {case.kind!r}"
+
+
+def _disclosed(claim: Any, case: Any) -> str:
+    """What is wrong with a claim about people, about the training set, or of what a model was trained on."""
+    if isinstance(claim, Values):
+        value, n = np.asarray(to_numpy(claim.value)), count(case.x)
+        ok = value.shape == (n,) and set(value.tolist()) <= set(case.values)
+        return "" if ok else f"values of shape {value.shape}, {sorted(set(value.ravel().tolist()))[:5]}, for {n} of {case.values}"
+    if isinstance(claim, Distinguisher):
+        return "" if callable(claim.decide) and count(claim.ask) else "it asks nothing, or has nothing to decide by"
+    x, y = np.asarray(to_numpy(claim.x)), np.asarray(to_numpy(claim.y))
+    ok = x.shape == (len(y), *case.shape) and bool(np.isfinite(x).all() and (x >= case.low).all() and (x <= case.high).all())
+    return "" if ok else f"inputs {x.shape} and labels {y.shape} for inputs of shape {case.shape} in [{case.low}, {case.high}]"

@@ -42,7 +42,7 @@ def control_checks(control: Any) -> Iterator[Check]:
     rules: dict[str, tuple[Callable[[Any], None], ...]] = {
         "service": (_state, _admits, _rows, _waits, _labels, _answers),
         "inference": (_hardens,),
-        "training": (_trains,),
+        "training": (_sums if hasattr(made, "harden_rounds") else _trains,),
         "pipeline": (_pins,),
     }
     for rule in (_facts, _knows, *rules[made.info.kind]):
@@ -204,7 +204,8 @@ def _answers(control: Any) -> None:
 
 def _hardens(control: Any) -> None:
     """A hardened target is a Target of its own: the original is as it was, and a gradient is not lost on the way."""
-    from .rigs import Variant, rigs_for
+    from .rig import Variant
+    from .rigs import rigs_for
 
     rig = next(r for r in rigs_for(attacks.get("evasion.noise").info) if r.name == "network linf")
     setup = rig.make(Variant())
@@ -237,19 +238,51 @@ def _refused(step: Callable[[Any], Any], thing: Any, rule: str, id: str) -> None
 
 
 def _trains(control: Any) -> None:
-    """A hardened recipe is a new recipe that repeats exactly, and one without the hook is refused."""
-    from ._recipes import plain_fit, with_hook
+    """A hardened recipe is a new recipe that repeats exactly; one without the hook is refused, or hardened all the same."""
+    from ._recipes import offered, plain_fit, with_hook
 
-    x = np.random.default_rng(0).random((24, 5)).astype(np.float32)
-    y = np.arange(24) % 2
-    recipe, id = Recipe(with_hook, x, y, "1"), control.info.id
+    x = np.random.default_rng(0).random((480, 5)).astype(np.float32)
+    y = np.arange(480) % 2
+    id = control.info.id
+    recipe = offered(control, Recipe(with_hook, x, y, "1"))
     hard = control.harden_recipe(recipe)
-    demand(recipe == Recipe(with_hook, x, y, "1"), "trains", id, "the original recipe was changed", "use dataclasses.replace")
+    kept = recipe.x is x and recipe.y is y and recipe.version == "1"
+    demand(kept, "trains", id, "the original recipe was changed", "use dataclasses.replace")
     demand(hard.version != recipe.version, "trains", id, "the hardened recipe has the version of the original", "add repr(self)")
     marks = [hard.fit(hard.x, hard.y, seed).fingerprint() for seed in (3, 3)]
     demand(marks[0] == marks[1], "trains", id, "one seed trained two different models", "take randomness from the seed")
-    demand(marks[0] != recipe.fit(x, y, 3).fingerprint(), "trains", id, "it trains the same model as before", "use the hook")
-    _refused(control.harden_recipe, Recipe(plain_fit, x, y), "trains", id)
+    may_agree = getattr(control, "detects", False)  # what finds nothing wrong with the toy leaves the training alone
+    same = marks[0] == recipe.fit(x, y, 3).fingerprint()
+    advice = "use the hook, or declare detects: ClassVar[bool] = True"
+    demand(may_agree or not same, "trains", id, "it trains the same model as before", advice)
+    _refused(control.harden_recipe, object(), "trains", id)
+    try:
+        without = control.harden_recipe(Recipe(plain_fit, x, y))
+    except UsageError:  # it needs the hook, and says so
+        return
+    same = without.fit(x, y, 3).fingerprint() == plain_fit(x, y, 3).fingerprint()
+    advice = "raise UsageError where it cannot"
+    demand(may_agree or not same, "trains", id, "without the hook it trains the same model as before", advice)
+
+
+def _sums(control: Any) -> None:
+    """It sums updates up to one of the same shape, in whatever order they come; what all clients send, it gives."""
+    from ..core.federated import Federated
+
+    id, sent = control.info.id, np.random.default_rng(0).normal(size=(20, 5))
+    case = Federated(start=np.zeros(5), updates=sent, attackers=3, wanted=np.ones(5))
+    before = sent.copy()
+    hard = control.harden_rounds(case)
+    joint = np.asarray(hard.rule(sent))
+    demand(case.rule is not hard.rule, "sums", id, "the rounds are summed up as before", "use dataclasses.replace")
+    demand(bool((sent == before).all()), "sums", id, "it wrote into the updates", "work on a copy")
+    shown = f"{joint.shape} of updates {sent.shape}"
+    demand(joint.shape == (5,) and bool(np.isfinite(joint).all()), "sums", id, shown, "give one update, (p,)")
+    turned = distance(joint, np.asarray(hard.rule(sent[::-1])))
+    demand(turned < 1e-12, "sums", id, f"another order of clients moves it by {turned:g}", "no client has a place of its own")
+    alike = distance(np.asarray(hard.rule(np.tile(sent[:1], (20, 1)))), sent[0])
+    demand(alike < 1e-12, "sums", id, f"equal updates are changed by {alike:g}", "what all clients send is what the round learns")
+    _refused(control.harden_rounds, object(), "sums", id)
 
 
 def _pins(control: Any) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from casemate.core.adversary import Adversary, Budget, Need
-from casemate.core.entities import YES, Access, Parent
+from casemate.core.entities import Access, Parent
+from casemate.core.fact import YES
 from casemate.core.surface import (
     WRITES,
     Seen,

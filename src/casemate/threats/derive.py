@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from casemate.core.adversary import Adversary, Need
-from casemate.core.entities import Asset, DeclaredControl, Fact
+from casemate.core.entities import Asset, DeclaredControl
+from casemate.core.fact import Fact
 from casemate.core.finding import Hidden
 from casemate.core.surface import end_of
 from casemate.core.system import NO, YES, System

@@ -29,8 +29,9 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Protocol
 
-from casemate.core.entities import NO, UNKNOWN, YES, Asset, Component, DeclaredControl, Fact, Flow, Principal, Truth
+from casemate.core.entities import Asset, Component, DeclaredControl, Flow, Principal
 from casemate.core.errors import BadSystem
+from casemate.core.fact import NO, UNKNOWN, YES, Fact, Truth
 from casemate.core.surface import crosses, reach
 from casemate.threats.scene import Scene, Used, Verdict, affords, assets_of, granted, sees
 

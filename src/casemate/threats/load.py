@@ -17,10 +17,10 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any, Literal
 
-from casemate.core.entities import NO, UNKNOWN, YES, Truth
 from casemate.core.errors import BadSystem, Problem
-from casemate.core.shape import choices, field_key, hints, record_in
-from casemate.core.system import HEAD, System
+from casemate.core.fact import NO, UNKNOWN, YES, Truth
+from casemate.core.shape import HEAD, choices, field_key, hints, record_in
+from casemate.core.system import System
 from casemate.threats.nodes import Node, compose, read, told
 
 VERSION = 1

@@ -13,7 +13,8 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from casemate.core.entities import NO, Access, Flow
+from casemate.core.entities import Access, Flow
+from casemate.core.fact import NO
 from casemate.core.reach import bits
 from casemate.core.surface import LEVELS, SEES, SENDS, WRITES, end_of, kept
 from casemate.core.system import System

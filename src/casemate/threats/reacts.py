@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
-from casemate.core.entities import YES, Can
+from casemate.core.entities import Can
+from casemate.core.fact import YES
 from casemate.core.reach import Places
 from casemate.core.surface import SENDS, WRITES, training_inputs
 from casemate.core.system import System

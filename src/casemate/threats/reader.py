@@ -9,8 +9,9 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from casemate.core.entities import UNKNOWN, AssetKind, Binding, Can, Component, Flow, Principal, Truth, Worth, Zone
+from casemate.core.entities import AssetKind, Binding, Can, Component, Flow, Principal, Worth, Zone
 from casemate.core.errors import Problem, UnknownName
+from casemate.core.fact import UNKNOWN, Truth
 from casemate.core.shape import choices, field_key, field_named, fits, hints, misfit
 from casemate.core.system import System
 from casemate.threats.expressions import (

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from casemate.core.entities import Access, Asset, Binding, Fact, RateLimit
+from casemate.core.entities import Access, Asset, Binding, RateLimit
+from casemate.core.fact import Fact
 from casemate.core.reach import bits
 from casemate.core.surface import (
     Grant,

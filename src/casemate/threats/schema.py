@@ -18,9 +18,9 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from casemate.core.entities import Truth
-from casemate.core.shape import choices, field_key, hints
-from casemate.core.system import HEAD, System
+from casemate.core.fact import Truth
+from casemate.core.shape import HEAD, choices, field_key, hints
+from casemate.core.system import System
 from casemate.threats.load import SECTIONS, VERSION
 from casemate.threats.rules import common_questions
 

@@ -10,7 +10,8 @@ from torch import nn
 import casemate as cm
 from casemate.attacks.evasion.autoattack import AutoAttack
 from casemate.core.attack import parameters
-from casemate.core.oracle import Endpoint, Meter, Oracle
+from casemate.core.endpoint import Endpoint
+from casemate.core.oracle import Meter, Oracle
 from casemate.runs.cascade import drive_cascade
 from casemate.testing.toys import linear
 

@@ -8,7 +8,8 @@ import pytest
 
 import casemate as cm
 from casemate.attacks import Edits, HopSkipJump
-from casemate.core.oracle import Endpoint, Meter, Oracle
+from casemate.core.endpoint import Endpoint
+from casemate.core.oracle import Meter, Oracle
 from casemate.runs.driver import drive_dialogue
 
 FILES = [b"HEAD" + bytes([i]) * 40 for i in range(6)]

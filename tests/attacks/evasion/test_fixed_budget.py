@@ -15,8 +15,9 @@ from casemate.attacks.evasion.apgd_t import APGDT
 from casemate.attacks.evasion.fab_t import FABT
 from casemate.attacks.evasion.fgsm import FGSM
 from casemate.attacks.evasion.pgd import PGD
+from casemate.core.endpoint import Endpoint
 from casemate.core.goal import Becomes
-from casemate.core.oracle import Endpoint, Meter, Oracle
+from casemate.core.oracle import Meter, Oracle
 from casemate.runs.driver import drive_rows
 from casemate.testing.toys import linear
 

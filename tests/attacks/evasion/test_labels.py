@@ -8,8 +8,9 @@ import torch
 
 import casemate as cm
 from casemate.attacks import CGBA, Boundary, GeoDA, HopSkipJump, RayS, SignOPT, SurFree, Tangent
+from casemate.core.endpoint import Endpoint
 from casemate.core.errors import BadInput
-from casemate.core.oracle import Endpoint, Known, Meter, Oracle
+from casemate.core.oracle import Known, Meter, Oracle
 from casemate.runs.driver import drive_dialogue
 from casemate.testing.toys import Tiring, constant, forest, linear
 

@@ -12,8 +12,9 @@ from casemate.attacks.evasion.carlini_wagner import CarliniWagner
 from casemate.attacks.evasion.ddn import DDN
 from casemate.attacks.evasion.deepfool import DeepFool
 from casemate.attacks.evasion.fmn import FMN, _threshold
+from casemate.core.endpoint import Endpoint
 from casemate.core.errors import BadInput
-from casemate.core.oracle import Endpoint, Meter, Oracle
+from casemate.core.oracle import Meter, Oracle
 from casemate.runs.driver import drive_rows
 from casemate.testing.toys import linear
 

@@ -15,7 +15,8 @@ from casemate.attacks.evasion.ead import EAD
 from casemate.attacks.evasion.jsma import JSMA
 from casemate.attacks.evasion.pdpgd import PDPGD
 from casemate.attacks.evasion.sigma_zero import SigmaZero
-from casemate.core.oracle import Endpoint, Meter, Oracle
+from casemate.core.endpoint import Endpoint
+from casemate.core.oracle import Meter, Oracle
 from casemate.runs.driver import drive_rows
 from casemate.testing.toys import linear, linear_distance
 
@@ -281,3 +282,28 @@ def test_more_steps_are_not_worse():
     x, y = images()
     few, many = (found(ALMA(steps=s), Net(), x, y, "l2") for s in (40, 400))
     assert np.median(many) <= np.median(few) + 1e-9
+
+
+def test_alma_starts_its_step_over_each_round_and_from_the_first_success_on():
+    attack = ALMA(steps=100, rounds=2)
+    since = torch.tensor([0.0, 30.0, 80.0, 100.0])  # the last has no success yet
+    late = torch.stack([attack._late(since, step) for step in range(100)])
+    assert (late[:, 3] == 0).all() and (late[:31, 1] == 0).all()
+    assert late[49, :2].min() > 0.9  # settled
+    assert (late[50] == 0).all()  # and once more at full length
+    assert late[99, 0] == pytest.approx(49 / 50) and late[99, 2] == pytest.approx(19 / 20)
+
+
+def test_alma_refuses_less_than_one_round():
+    x, y = images(2)
+    with pytest.raises(cm.BadInput, match="rounds=0"):
+        drive(ALMA(rounds=0), Net(), cm.Evade(x, y, cm.Ball("l2", 1.0)))
+
+
+def test_the_smooth_margin_of_alma_costs_no_call_and_is_the_margin_for_two_classes():
+    model, (x, _) = nn.Sequential(Net(), nn.Linear(4, 2, dtype=torch.float64)), images(4)
+    y = model(torch.as_tensor(x)).argmax(1).numpy()
+    case = cm.Evade(x, y, cm.Ball("l2", np.inf), seek="nearest")
+    (smooth, spent), (hard, bare) = (drive(ALMA(steps=60, soften=s), model, case) for s in (0.5, 0.0))
+    np.testing.assert_allclose(smooth.x, hard.x, atol=1e-9)
+    assert spent.total["gradients"] == bare.total["gradients"] == 60 * len(x)

@@ -17,8 +17,9 @@ from casemate.attacks.evasion.spsa import SPSA
 from casemate.attacks.evasion.square import Square
 from casemate.attacks.evasion.zoo import ZOO
 from casemate.core.adversary import Adversary, Budget, Need
+from casemate.core.endpoint import Endpoint
 from casemate.core.errors import BadInput, NotGranted
-from casemate.core.oracle import Endpoint, Meter, Oracle
+from casemate.core.oracle import Meter, Oracle
 from casemate.runs.driver import drive_rows
 from casemate.testing.toys import Tiring, constant, forest, linear
 

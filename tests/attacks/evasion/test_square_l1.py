@@ -11,8 +11,9 @@ import casemate as cm
 from casemate.attacks.evasion.autoattack import AutoAttack
 from casemate.attacks.evasion.square import Square, _holding, _odd_side, _peaks
 from casemate.core.adversary import Adversary, Budget, Need
+from casemate.core.endpoint import Endpoint
 from casemate.core.errors import BadInput
-from casemate.core.oracle import Endpoint, Meter, Oracle
+from casemate.core.oracle import Meter, Oracle
 from casemate.runs.cascade import drive_cascade
 from casemate.runs.driver import drive_rows
 from casemate.testing.toys import constant, linear

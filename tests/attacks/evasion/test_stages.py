@@ -11,7 +11,8 @@ from torch.nn import functional
 
 import casemate as cm
 from casemate.attacks import APGD, PGD
-from casemate.core.oracle import Endpoint, Meter, Oracle
+from casemate.core.endpoint import Endpoint
+from casemate.core.oracle import Meter, Oracle
 from casemate.testing.toys import linear
 
 torch.set_num_threads(1)

@@ -101,7 +101,8 @@ def test_no_text_is_asked_twice_and_the_ledger_is_right(attack, kinds, output) -
         return inner(texts)
 
     from casemate.core.adversary import researcher
-    from casemate.core.oracle import Endpoint, Meter, Oracle
+    from casemate.core.endpoint import Endpoint
+    from casemate.core.oracle import Meter, Oracle
     from casemate.core.random import RowRandom
     from casemate.runs.driver import drive_dialogue
 

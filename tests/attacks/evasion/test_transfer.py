@@ -13,7 +13,8 @@ from casemate.attacks import Transfer, TransferSimilar, TransferSurrogate, Unive
 from casemate.attacks.evasion._surrogate import Surrogate, fresh, train
 from casemate.attacks.evasion._transforms import around, blurred, dimmed, moved
 from casemate.attacks.evasion.transfer import PRESETS
-from casemate.core.oracle import Endpoint, Meter, Oracle
+from casemate.core.endpoint import Endpoint
+from casemate.core.oracle import Meter, Oracle
 from casemate.runs.driver import drive_rows
 from casemate.testing import check_attack
 from casemate.testing.toys import linear

@@ -12,8 +12,9 @@ import casemate as cm
 from casemate.attacks.evasion.leaf_tuple import LeafTuple
 from casemate.attacks.evasion.tree_bound import certify
 from casemate.attacks.evasion.tree_milp import TreeMILP, solve
+from casemate.core.endpoint import Endpoint
 from casemate.core.errors import BadInput
-from casemate.core.oracle import Endpoint, Meter, Oracle
+from casemate.core.oracle import Meter, Oracle
 from casemate.runs.driver import drive_rows
 
 pytest.importorskip("sklearn")

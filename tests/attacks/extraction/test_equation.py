@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import casemate as cm
+from casemate.attacks.extraction import equation
 from casemate.attacks.extraction.equation import EquationSolving
 from casemate.controls.service.labels_only import LabelsOnly
 from casemate.controls.service.round_scores import RoundScores
@@ -174,3 +175,17 @@ def test_too_few_planned_questions_still_leave_a_copy(cancer):
     evidence = cm.run(EquationSolving(), model, replace(case, queries=10), adversary=SCORES)
     assert evidence.spent["queries"] == 10
     assert evidence.claims is not None
+
+
+def test_nothing_is_solved_twice(cancer, monkeypatch):
+    model, case = cancer
+    solved = []
+    real = equation.solve
+
+    def counted(features, answers):
+        solved.append(len(features))
+        return real(features, answers)
+
+    monkeypatch.setattr(equation, "solve", counted)
+    cm.run(EquationSolving(), model, case, adversary=SCORES)
+    assert solved == [1, 31]  # the anchor alone, so that there is a claim; then all

@@ -12,6 +12,7 @@ import casemate as cm
 from casemate.attacks.privacy.loss_threshold import LossThreshold
 from casemate.core.adversary import Adversary, Budget, Need, researcher
 from casemate.core.case import Infer
+from casemate.core.errors import BadInput
 from casemate.core.evidence import Verdict
 from casemate.core.oracle import Known
 from casemate.core.target import Response
@@ -93,7 +94,7 @@ def test_without_known_members_half_of_the_candidates_are_called_members():
 def test_a_low_false_positive_rate_is_refused_where_too_few_could_show_it(digits):
     model, case = digits
     extra = cm.run(LossThreshold(), model, case).extra
-    assert extra["tpr_at_0.001_fpr"] == {"refused": "500 non-members cannot carry it"}
+    assert extra["tpr_at_0.001_fpr"] == {"refused": "500 non-members cannot carry it; 2995 can", "needed": 2995}
     assert 0 <= extra["tpr_at_0.01_fpr"]["tpr"] <= 1
 
 
@@ -108,8 +109,46 @@ def test_the_budget_is_a_hard_cap_and_leaves_a_claim(digits):
 
 def test_a_model_that_learned_nothing_leaks_nothing():
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(600, 2)), rng.integers(0, 2, 600)
-    case = Infer(x=x, y=y, truth=np.arange(600) % 2 == 0)
+    x, y = rng.normal(size=(4000, 2)), rng.integers(0, 2, 4000)
+    case = Infer(x=x, y=y, truth=np.arange(4000) % 2 == 0)
     evidence = cm.run(LossThreshold(), cm.wrap(lambda x: np.tile([0.6, 0.4], (len(x), 1)), output="scores"), case)
     assert evidence.verdict is Verdict.RESISTED
     assert evidence.interval.low <= 0 <= evidence.interval.high
+
+
+NAMED = Infer(x=np.eye(40), y=np.array(["no", "yes"] * 20), truth=np.arange(40) % 2 == 0)
+
+
+def always(label, output="labels"):
+    return cm.wrap(lambda x: np.full(len(x), label), output=output)
+
+
+@pytest.mark.parametrize("y", [NAMED.y, np.arange(40) % 2 + 0.5])
+def test_labels_that_no_answer_can_equal_are_refused_and_no_proof_of_resistance(y):
+    with pytest.raises(BadInput, match="as the target names its decisions"):
+        cm.run(LossThreshold(), always(1), replace(NAMED, y=y))
+
+
+def test_classes_written_as_whole_floats_are_read_by_their_scores():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 2)), np.arange(60) // 2 % 2
+    target = cm.wrap(lambda x: np.stack([1 / (1 + np.exp(x[:, 0])), 1 / (1 + np.exp(-x[:, 0]))], 1), output="scores")
+    case = Infer(x=x, y=y, truth=np.arange(60) % 2 == 0)
+    whole, floats = cm.run(LossThreshold(), target, case), cm.run(LossThreshold(), target, replace(case, y=y.astype(float)))
+    assert floats.extra["loss"] == "log"
+    assert floats.rate == whole.rate
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y": NAMED.y[:-1]}, "40 with labels of shape"),
+        ({"y": NAMED.y[:, None]}, "40 with labels of shape"),
+        ({"y": np.where(np.arange(40) == 3, np.nan, 1.0)}, "1 labels that are not finite"),
+        ({"population": cm.Holdout(x=np.eye(39), y=np.zeros(39, int))}, "give records of one kind"),
+        ({"population": cm.Holdout(x=np.eye(40), y=np.zeros(39, int))}, "population's records are 40"),
+    ],
+)
+def test_candidates_and_population_that_do_not_fit_are_refused_before_anything_is_asked(change, message):
+    with pytest.raises(BadInput, match=message):
+        cm.run(LossThreshold(), always(1), replace(NAMED, **change))

@@ -19,7 +19,7 @@ from ...core.target import count, take
     "availability.flood",
     needs=Need.SUBMIT,
     scope="set",
-    aka=("request flood", "cost harvesting"),
+    aka=("request flood",),
     spends="1 query per row sent",
     modality=("array", "table", "bytes", "text"),
 )

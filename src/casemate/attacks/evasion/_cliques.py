@@ -16,7 +16,7 @@ import numpy as np
 from ...core.trees import Floats
 from ._aims import Aim
 from ._boxes import Ints, View
-from ._walk import Ground, ground
+from ._leaves import Ground, ground
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,8 +15,9 @@ from ...core.constraint import Ball
 from ...core.errors import BadInput
 from ...core.oracle import Oracle
 from ...core.random import RowRandom
+from ...core.target import Slope
 from .._rows import Rows
-from ._nearest import begin, met, nearer
+from ._nearest import begin, met, nearer, soft_margin
 from ._polish import clean, lead, polish, wide
 
 CHECK, IMPROVES, GROWS = 10, 0.95, 1.2  # M, tau and gamma: how often, by what share, and by what the penalty rises
@@ -38,9 +40,13 @@ class ALMA:
     average, the penalty's weight rises while a row neither succeeds nor improves, and the step shrinks from the row's first
     success on. Distances and steps are shares of the domain.
 
-    Differs from the paper in two places. The margin is measured in units of the margin at the input, which takes two classes
-    as well as many and any goal, where the paper divides by differences of the three or four largest logits. And the last
-    steps follow the boundary to its nearest point; with ``polish=0`` they do not.
+    Differs from the paper in four places. The margin is measured in units of the margin at the input, which takes two classes
+    as well as many and any goal, where the paper divides by differences of the three or four largest logits. For the first
+    half the slope is that of a smooth margin over all classes, which does not settle early for one of them; the constraint
+    is always the margin itself. The step grows back to its full length once, halfway, because a row seldom gains by settling
+    longer and often by leaving for a nearer part of the boundary. And the last steps follow the boundary to its nearest
+    point. ``soften=0, rounds=1, polish=0`` switches the last three off. They were chosen on held-out images that the
+    benchmark does not use.
 
     Args:
         steps: Gradients in all.
@@ -50,6 +56,8 @@ class ALMA:
         multiplier: Weight of the constraint at the start; left out, 1 for ``l2`` and 10 for ``l1``, whose lengths are longer.
         penalty: Weight of the penalty at the start.
         polish: Share of the steps that follow the boundary.
+        soften: Share of the other steps whose slope is that of the smooth margin.
+        rounds: How often the step shrinks, starting over at its full length.
     """
 
     steps: int = 1000
@@ -59,11 +67,15 @@ class ALMA:
     multiplier: float | None = None
     penalty: float = 1.0
     polish: float = 0.15
+    soften: float = 0.5
+    rounds: int = 2
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
         ball = case.within
         if not isinstance(ball, Ball) or ball.norm not in ("l2", "l1"):
             raise BadInput(f"evasion.alma looks for the smallest change inside a Ball of l2 or l1; got {ball!r}")
+        if self.rounds < 1:
+            raise BadInput(f"evasion.alma needs one round or more; got rounds={self.rounds}")
         last = round(self.polish * self.steps)
         at = begin(case)
         one = torch.ones_like(at.loss)
@@ -72,8 +84,11 @@ class ALMA:
             square=torch.ones_like(at.x), past=torch.zeros_like(at.x), scale=one, before=one, since=one * self.steps,
             weight=one * weight, rho=one * self.penalty,
         )  # fmt: skip
+        shown = False
         for step in range(self.steps - last):
-            here = oracle.gradient(at.x, y=at.y, rows=at.row, loss=lead(case))
+            # Where logits stay hidden, so would the margin beside a smooth slope: the first answer tells.
+            here = _asked(oracle, case, at, soft=shown and step < self.soften * (self.steps - last))
+            shown = here.response.logits is not None
             won = met(at, case, here.response)
             slope, value = clean(here, at)
             if step == 0:
@@ -107,10 +122,24 @@ class ALMA:
             pull = pull + _away(change, ball.norm)
         square = self.inertia * state["square"] + (1 - self.inertia) * pull.square()
         past = self.inertia * state["past"] + pull / (square.sqrt() + 1e-8)
-        # Of all steps, those of the polish too: what is left to settle it settles, and a step that shrinks later finds more.
-        late = ((step - state["since"]).clamp_min(0) / (self.steps - state["since"]).clamp_min(1)).clamp_max(1)
-        x = at.x - wide(span * self.stride * self.shrink**late, past) * past
+        x = at.x - wide(span * self.stride * self.shrink ** self._late(state["since"], step), past) * past
         return at.at(ball.box(x)).keep(square=square, past=past)
+
+    def _late(self, since: Tensor, step: int) -> Tensor:
+        """How much of its round has gone, in [0, 1], ``(n,)``; zero for a row without success."""
+        # Of all steps, those of the polish too: what is left to settle it settles, and a step that shrinks later finds more.
+        length = self.steps / self.rounds
+        begun = step // length * length
+        start = since.clamp_min(begun)
+        return ((step - start).clamp_min(0) / (begun + length - start).clamp_min(1)).clamp_max(1)
+
+
+def _asked(oracle: Oracle, case: Evade, at: Rows, *, soft: bool) -> Slope:
+    """The margin where the rows stand, and its slope or that of the smooth margin, from one call of the model."""
+    smooth = soft_margin(case, "evasion.alma") if soft else lead(case)
+    here = oracle.gradient(at.x, y=at.y, rows=at.row, loss=smooth)
+    # Goals without a smooth form, and a case's own loss, are their own smooth margin already.
+    return replace(here, loss=lead(case)(here.response.logits, at.y)) if soft else here
 
 
 def _pressure(short: Tensor, rho: Tensor, weight: Tensor) -> Tensor:

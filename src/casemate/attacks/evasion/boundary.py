@@ -55,25 +55,23 @@ class Boundary:
         if x is None:
             return
         x = yield from walk.fall(x)
-        side, nearer = self.side, self.nearer
+        side, nearer, size = self.side, self.nearer, walk.distance(x)
         for step in range(self.steps):
             look = step % ROUND == 0
-            if walk.left < 1 + look or walk.distance(x) <= walk.least or nearer < 1e-9:
+            if walk.left < 1 + look or size <= walk.least or nearer < 1e-9:
                 return
-            around, ahead = _step(walk, x, side, nearer)
-            met = yield from walk.ask(np.stack([ahead, around] if look else [ahead]), walk.nearest)
+            change = _step(walk, x, size, side)
+            ahead = walk.boxed(walk.origin + (1 - nearer) * change)
+            asked = np.stack([ahead, walk.boxed(walk.origin + change)]) if look else ahead
+            met = yield from walk.ask(asked, walk.nearest)
             nearer = min(0.5, nearer * math.exp(self.adapt * (met[0] - NEARER)))
             if look:
                 side = min(1.0, side * math.exp(ROUND / 2 * self.adapt * (met[1] - SIDE)))
-            if met[0] and walk.distance(ahead) < walk.distance(x):
-                x = ahead
+            if met[0] and (shorter := walk.distance(ahead)) < size:
+                x, size = ahead, shorter
 
 
-def _step(walk: Walk, x: NDArray[Any], side: float, nearer: float) -> tuple[NDArray[Any], NDArray[Any]]:
-    """A random point of the sphere through `x`, and the same brought nearer; the first is where only the side step counts."""
-    way = walk.beside(x, walk.directions(1)[0])
-    if way is None:
-        return x, walk.towards(x, 1 - nearer, 1.0)
-    change = x - walk.origin + (side * walk.distance(x)) * way
-    change = change / math.sqrt(1 + side * side)
-    return walk.boxed(walk.origin + change), walk.boxed(walk.origin + (1 - nearer) * change)
+def _step(walk: Walk, x: NDArray[Any], size: float, side: float) -> NDArray[Any]:
+    """The way from the input to a random point of the sphere through `x`, which is `size` away."""
+    way, change = walk.beside(x, walk.directions(1)[0]), x - walk.origin
+    return change if way is None else np.asarray((change + (side * size) * way) / math.sqrt(1 + side * side))

@@ -47,7 +47,8 @@ class PDPGD:
 
     Args:
         steps: Gradients in all, at most.
-        stride: Step length at the start.
+        stride: Step length at the start; left out, 0.3 for ``l1``, whose changes are few and long, and 0.1 otherwise. Chosen on
+            held-out images that the benchmark does not use.
         shrink: What it has shrunk to at the end, as a share.
         dual_stride: Step length of the dual variable; it falls to a tenth.
         ratio: Weight of the distance as a share of that of the loss, at the start.
@@ -55,7 +56,7 @@ class PDPGD:
     """
 
     steps: int = 500
-    stride: float = 0.1
+    stride: float | None = None
     shrink: float = 0.01
     dual_stride: float = 0.1
     ratio: float = 0.01
@@ -88,7 +89,8 @@ class PDPGD:
         mean = MEAN * at.state["mean"] + (1 - MEAN) * pull
         square = SQUARE * at.state["square"] + (1 - SQUARE) * pull.square()
         size = (square / (1 - SQUARE ** (step + 1))).sqrt() + 1e-8
-        stride = self.stride * self.shrink ** (step / steps)
+        first = self.stride if self.stride is not None else (0.3 if ball.norm == "l1" else 0.1)
+        stride = first * self.shrink ** (step / steps)
         x = ball.box(at.x - (span * stride / (1 - MEAN ** (step + 1))) * mean / size)
         weight = at.state["weight"]
         price = ((1 - weight) / weight * stride).clamp_min(1e-30)

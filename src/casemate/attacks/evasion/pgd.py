@@ -6,13 +6,15 @@ import math
 from collections.abc import Generator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ...core.adversary import Need
 from ...core.attack import attack
 from ...core.case import Evade
-from ...core.constraint import Ball
+from ...core.constraint import Ball, Region
+from ...core.errors import BadInput
 from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from .._rows import Rows, started
@@ -40,6 +42,8 @@ class PGD:
     goes evenly to the `top` share of coordinates with the largest slopes that are not at the end of the domain already,
     and is projected exactly onto ball and box.
 
+    A constraint that is no `Ball` will do if it has `project` and `radius`, as `core.constraint.Region` says.
+
     Args:
         steps: Gradient steps of each restart.
         stride: Step length as a share of the radius.
@@ -58,41 +62,92 @@ class PGD:
     top: float = 0.01
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
-        ball, loss = ball_of(case, "evasion.pgd"), cross_entropy(case)
+        within, loss = _region(case), cross_entropy(case)
         at = Rows.begin(case)
-        # With no radius to take a share of (health check 14), half of the domain serves.
-        step = self.stride * min(ball.radius, (ball.high - ball.low) / 2 * _size(at.x, ball))
+        step = self.stride * _reach(at.x, within)
         for restart in range(self.restarts):
             at = at.at(self._start(case, at, rng, restart))
             for _ in range(self.steps):
                 here = oracle.gradient(at.x, y=at.y, rows=at.row, loss=loss, draws=self.draws)
                 at = at.see(case, here.response, here.loss)
-                at = yield at.at(self._moved(at, here.slope.to(at.x.dtype), ball, step))
+                at = yield at.at(self._moved(at, here.slope.to(at.x.dtype), within, step))
             if len(at):
                 at = yield _last(oracle, case, at, loss)
         return at
 
     def _start(self, case: Evade, at: Rows, rng: RowRandom, restart: int) -> Tensor:
-        ball, given = case.within, started(case) if restart == 0 else None
-        assert isinstance(ball, Ball)
+        within, given = _region(case), started(case) if restart == 0 else None
         if given is not None:
             return given
         if not restart and not self.random_start:
             return at.origin
-        start = ball.sample(at.origin.cpu().numpy(), rng, at.row, (restart,))
-        return torch.as_tensor(ball.project(torch.as_tensor(start, dtype=at.x.dtype, device=at.x.device), at.origin))
+        if isinstance(within, Ball):
+            start = torch.as_tensor(within.sample(at.origin.cpu().numpy(), rng, at.row, (restart,)))
+        else:
+            way = 2 * at.uniform(rng, (restart,)) - 1
+            start = at.origin + within.radius * way / (1.0 if _norm(within) == "linf" else _length(way))
+        return _inside(start.to(at.x), at, within)
 
-    def _moved(self, at: Rows, slope: Tensor, ball: Ball, step: float) -> Tensor:
-        if ball.norm != "l1":
-            return torch.as_tensor(ball.project(at.x + step * steepest(slope, ball.norm), at.origin))
-        stuck = torch.where(slope > 0, at.x >= ball.high, at.x <= ball.low)
+    def _moved(self, at: Rows, slope: Tensor, within: Ball | Region, step: float) -> Tensor:
+        if not isinstance(within, Ball) or within.norm != "l1":
+            return _inside(at.x + step * steepest(slope, _norm(within)), at, within)
+        stuck = torch.where(slope > 0, at.x >= within.high, at.x <= within.low)
         share = torch.full((len(at),), self.top, device=at.x.device)
-        return _l1.project(at.x + step * _l1.sparse(slope, share, stuck), at.origin, ball)
+        return _l1.project(at.x + step * _l1.sparse(slope, share, stuck), at.origin, within)
 
 
-def _size(x: Tensor, ball: Ball) -> float:
-    """How much longer than one value's range the domain is, in l1; the other norms take the range itself."""
-    return float(math.prod(x.shape[1:])) if ball.norm == "l1" else 1.0
+def _region(case: Evade) -> Ball | Region:
+    """The case's ball, or a constraint of the user's own that can be moved in."""
+    within: Any = case.within
+    if isinstance(within, Ball) or not hasattr(within, "project") or not hasattr(within, "radius"):
+        return ball_of(case, "evasion.pgd")
+    radius, along = within.radius, getattr(within, "along", "slope")
+    if not isinstance(radius, int | float | np.number) or not 0 < radius < math.inf or along not in ("slope", "signs"):
+        raise BadInput(
+            f"evasion.pgd steps by shares of a constraint's radius, along the slope or its signs; got radius={radius!r}, "
+            f"along={along!r}; give a finite number above 0, and 'slope' or 'signs'"
+        )
+    found: Region = within
+    return found
+
+
+def _norm(within: Ball | Region) -> str:
+    """In which norm a step is the steepest."""
+    if isinstance(within, Ball):
+        return within.norm
+    return "linf" if getattr(within, "along", "slope") == "signs" else "l2"
+
+
+def _inside(x: Tensor, at: Rows, within: Ball | Region) -> Tensor:
+    """`x` projected. A projection of the user's own is held to what it must keep: else every claim would be for nothing."""
+    moved = torch.as_tensor(within.project(x, at.origin))
+    if isinstance(within, Ball):
+        return moved
+    if moved.shape != x.shape:
+        raise BadInput(f"{within!r}.project gave shape {tuple(moved.shape)} for {tuple(x.shape)}; give one point for each row")
+    moved = moved.to(x)
+    claim, origin = moved.cpu().numpy(), at.origin.cpu().numpy()
+    outside = np.flatnonzero(~np.asarray(within.check(claim, origin), bool))
+    if len(outside):
+        raise BadInput(
+            f"{within!r}.project led row {at.row[outside[0]]} to where its own check says no; "
+            f"project must land inside, with room for rounding in {moved.dtype}, and each input must be allowed itself"
+        )
+    return moved
+
+
+def _reach(x: Tensor, within: Ball | Region) -> float:
+    """What steps are shares of. With no radius (health check 14), half of the domain serves: in l1, of all values."""
+    if not isinstance(within, Ball):
+        return float(within.radius)
+    size = float(math.prod(x.shape[1:])) if within.norm == "l1" else 1.0
+    return min(within.radius, (within.high - within.low) / 2 * size)
+
+
+def _length(way: Tensor) -> Tensor:
+    """The length of each row, to divide by."""
+    length: Tensor = way.flatten(1).norm(dim=1).clamp_min(1e-30)
+    return length.reshape(-1, *([1] * (way.ndim - 1)))
 
 
 def _last(oracle: Oracle, case: Evade, at: Rows, loss: Any) -> Rows:

@@ -110,10 +110,11 @@ def _first(walk: Walk, x: NDArray[Any]) -> Talk:
 def _changed(ray: NDArray[Any], block: NDArray[np.int64]) -> list[NDArray[Any]]:
     """The rays to try for a block: its signs flipped; before that, where it has values short of the cube's faces, brought
     there."""
-    found = []
-    for sign in (1, -1) if (np.abs(ray[block]) < 1).any() else (-1,):
+    part, found = ray[block], []
+    short = np.minimum.reduce(np.abs(part)) < 1
+    for change in (_sign(part), -_sign(part)) if short else (-part,):
         other = ray.copy()
-        other[block] = sign * _sign(ray[block])
+        other[block] = change
         found.append(other)
     return found
 

@@ -42,6 +42,9 @@ class SimBA:
     up, another round begins, with shorter steps where the last one gained nothing. Where the box leaves no room on the
     first side, the second comes at once.
 
+    In ``linf`` waves that are pulled back onto the ball hardly ever add up to one of its corners, where a linear model is
+    nearest to breaking: `dct` then needs a larger radius than `pixel`, whose steps go to the corner one value at a time.
+
     Args:
         steps: Questions after the first.
         basis: ``dct`` moves along frequencies, low ones first; ``pixel`` along single values.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -78,24 +79,27 @@ class SurFree:
 
     def _turn(self, walk: Walk, x: NDArray[Any], side: NDArray[Any], widest: float) -> Talk:
         """The furthest point of the circle to either side, or None where no angle asked meets the goal."""
+        arc = walk.arc(x, side)
         for trial in range(self.trials, 0, -1):
+            angle = widest * trial / self.trials
             for way in (1.0, -1.0):
                 if walk.left < 1:
                     return None
-                angle = widest * trial / self.trials
-                ahead = walk.arc(x, side, way * angle)
-                met = yield from walk.ask(ahead[None], walk.nearest)
+                ahead = arc(way * angle)
+                met = yield from walk.ask(ahead, walk.nearest)
                 if met[0]:
-                    return (yield from self._refine(walk, x, way * side, angle, widest / self.trials, ahead))
+                    return (yield from self._refine(walk, arc, way, angle, widest / self.trials, ahead))
         return None
 
-    def _refine(self, walk: Walk, x: NDArray[Any], side: NDArray[Any], low: float, step: float, best: NDArray[Any]) -> Talk:
+    def _refine(
+        self, walk: Walk, arc: Callable[[float], NDArray[Any]], way: float, low: float, step: float, best: NDArray[Any]
+    ) -> Talk:
         """How far beyond the angle `low`, which meets the goal, the circle goes on meeting it: within one `step`."""
         high = min(low + step, math.pi / 2)
         while high - low > max(walk.theta, 0.1 * low) and walk.left >= 1:
             at = (low + high) / 2
-            ahead = walk.arc(x, side, at)
-            met = yield from walk.ask(ahead[None])
+            ahead = arc(way * at)
+            met = yield from walk.ask(ahead)
             if met[0]:
                 low, best = at, ahead
             else:
@@ -108,18 +112,19 @@ class _Planes:
 
     def __init__(self, memory: int) -> None:
         self._memory = max(0, memory)
-        self._past: list[NDArray[Any]] = []
+        self._past: NDArray[Any] | None = None  # (at most memory, d)
 
     def next(self, walk: Walk, x: NDArray[Any]) -> NDArray[Any] | None:
         """A unit vector ``(d,)`` at right angles to ``x - origin``; None where five draws in a row had nothing left."""
         for _ in range(5):
             way = walk.directions(1)[0]
-            if self._past:
-                past = np.stack(self._past)
+            past = self._past
+            if past is not None:
                 way = way - (past @ way) @ past
             side = walk.beside(x, way)
             if side is not None:
-                self._past = [*self._past, side][-self._memory :] if self._memory else []
+                if self._memory:
+                    self._past = side[None] if past is None else np.concatenate((past, side[None]))[-self._memory :]
                 return side
-            self._past = []
+            self._past = None
         return None

@@ -46,6 +46,8 @@ def decision_of(scores: NDArray[np.float64], labels: NDArray[Any]) -> Decision:
     reject = None
     if rejected.any() and len(kept):
         reject = float((best[rejected].max() + best[kept].min()) / 2)
+    if numeric and np.array_equal(labels[kept], top[kept]):
+        return Decision(np.arange(scores.shape[1]), None, reject)  # numbered as its scores are, and the best of them wins
     names: NDArray[Any] = np.arange(scores.shape[1]) if numeric else np.array([str(i) for i in range(scores.shape[1])], object)
     for column in range(scores.shape[1]):
         seen, times = np.unique(labels[kept][top[kept] == column], return_counts=True)

@@ -60,9 +60,10 @@ def read(response: Response) -> Answers:
     if scores is not None and scores.ndim == 2 and scores.shape[1] >= 2:
         shown = scores.astype(np.float64)
         single = scores.dtype.itemsize < 8
-        whole = logits is not None and logits.shape == scores.shape
-        if whole and np.allclose(softmax(np.asarray(logits, np.float64), axis=1), shown, atol=1e-6):
-            return _read_logits(np.asarray(logits), label)
+        if logits is not None and logits.shape == scores.shape:
+            raw = _read_logits(np.asarray(logits), label)
+            if (np.abs(raw.shown - shown) <= 1e-6 + 1e-5 * shown).all():
+                return raw
         good = (shown > 0) & (shown < 1) & np.isfinite(shown)
         logs = np.log(np.where(good, shown, 1.0))
         # A score s with error e gives log s with error e / s: the smaller score of the two decides.
@@ -145,11 +146,13 @@ def _least_squares(a: Matrix, answers: Answers, over: bool) -> Matrix:
 
 def decimals(shown: Matrix, single: bool = False, most: int = 6) -> int | None:
     """After how many decimals scores were rounded; None where no rounding shows."""
-    for digits in range(most + 1):
+    found = None
+    for digits in range(most, -1, -1):  # what is rounded to few digits is rounded to many: the first no ends it
         scaled = shown * 10.0**digits
-        if np.abs(scaled - np.round(scaled)).max() < (1e-7 if single else 1e-9) * 10.0**digits:
-            return digits
-    return None
+        if not np.abs(scaled - np.round(scaled)).max() < (1e-7 if single else 1e-9) * 10.0**digits:
+            break
+        found = digits
+    return found
 
 
 def _misfit(a: Matrix, shown: Matrix, weights: Matrix) -> float:

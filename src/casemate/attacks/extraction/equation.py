@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ...core.random import RowRandom
 from ...core.target import count, take
 from .._questions import replies
 from ._axes import Axes, axes_of, draw
+from ._decision import Decision
 from ._solve import Answers, Solution, join, read, solve
 
 
@@ -53,25 +55,22 @@ class EquationSolving:
     def __call__(self, oracle: Oracle, case: Copy, *, rng: RowRandom) -> Generator[Replica, None, Replica]:
         talk = _Talk(oracle, case)
         axes = axes_of(case)
-        first = yield from self._anchor(talk, case, axes, rng)
-        axes = first.axes
-        book = first
-        movable = np.flatnonzero(axes.step != 0)
-        missing, shrink = movable, 1.0
+        book = yield from self._anchor(talk, case, axes, rng)
+        axes, claim = book.axes, book.replica(None)
+        missing, shrink = np.flatnonzero(axes.step != 0), 1.0
         for _ in range(1 + self.closer):  # the first pass asks all axes, the others only what was saturated
             if not len(missing):
                 break
             for questions, answers in talk.ask(axes.questions(missing, shrink)):
                 book = book.add(questions, answers)
-                yield book.replica(None)
+                claim = book.replica(None)
+                yield claim
             missing, shrink = book.missing(missing), shrink / 4
-        claim = book.replica(None)
-        rounded = book.solution().digits is not None
-        if rounded or len(missing):
+        if book.solution.digits is not None or len(missing):
             for questions, answers in talk.ask(draw(case, rng, (self.oversample - 1) * (len(axes) + 1), 1)):
                 book = book.add(questions, answers)
-            claim = book.replica(None)
-            yield claim
+                claim = book.replica(None)
+                yield claim  # at once: a budget that ends here must not cost the answers it paid for
         held: list[float] = []
         for questions, answers in talk.ask(draw(case, rng, self.checks, 2)):
             held += list(book.errors(questions, answers))
@@ -111,9 +110,9 @@ class _Talk:
             yield take(x, reply.places), read(reply.response)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Book:
-    """Questions as features ``(n, d)``, with their answers."""
+    """Questions as features ``(n, d)``, with their answers. What follows from them is worked out once."""
 
     axes: Axes
     features: NDArray[np.float64]
@@ -129,18 +128,22 @@ class _Book:
         numeric = np.array([not self.axes.moves or self.axes.moves[a][1] is None for a in asked], bool)
         return np.asarray(asked[~good[asked] & numeric])
 
+    @cached_property
     def solution(self) -> Solution:
         return solve(self.features, self.answers)
 
+    @cached_property
+    def rule(self) -> Decision | None:
+        return self.solution.rule(self.features, self.answers)
+
     def errors(self, questions: Any, answers: Answers) -> NDArray[np.float64]:
         """How far the copy's scores (or values) are from answers it was not fitted to, the worst of each row."""
-        own = self.solution().shown(self.axes.features(questions))
+        own = self.solution.shown(self.axes.features(questions))
         return np.asarray(np.abs(own - answers.shown).max(1))
 
     def replica(self, error: float | None) -> Replica:
         """The copy as it stands; `error` is the largest one on answers kept out of the fit."""
-        axes, found = self.axes, self.solution()
-        rule = found.rule(self.features, self.answers)
+        axes, found, rule = self.axes, self.solution, self.rule
 
         def scores(x: Any) -> NDArray[np.float64]:
             return found.shown(axes.features(x))

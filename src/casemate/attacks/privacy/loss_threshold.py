@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...core.adversary import Need
 from ...core.attack import attack
 from ...core.case import Guesses, Infer
-from ...core.errors import NotGranted
+from ...core.errors import BadInput, NotGranted
 from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from ...core.target import Response, count, take, to_numpy
@@ -52,6 +52,7 @@ class LossThreshold:
         for reply in replies(oracle, take(case.x, order), order):
             places = order[reply.places]
             how = kind_of_loss(reply.response, y)
+            _comparable(reply.response, y)
             loss[places], asked[places] = losses(reply.response, take(y, places), how), True
             if threshold is None and how != "gap":
                 threshold = self._learn(oracle, n, how)
@@ -78,12 +79,30 @@ class LossThreshold:
 def kind_of_loss(response: Response, y: Any) -> str:
     """Which loss the answers allow: ``log``, ``squared`` or ``gap``."""
     truth = np.asarray(y)
-    classes = truth.dtype.kind in "iub"
+    # Where scores are shown, 1.0 is the name of a class as 1 is.
+    classes = truth.dtype.kind in "iub" or (truth.dtype.kind == "f" and bool((truth == np.floor(truth)).all()))
     if response.scores is not None and classes and truth.min() >= 0 and truth.max() < response.scores.shape[1]:
         return "log"
     if response.scores is None and np.asarray(response.label).dtype.kind == "f" and truth.dtype.kind == "f":
         return "squared"
     return "gap"
+
+
+def _comparable(response: Response, y: Any) -> None:
+    """Refuse labels that no answer can equal: of nobody could it then be said that the answer is right.
+
+    Raises:
+        BadInput: Names beside numbers, or numbers with fractions beside classes.
+    """
+    truth, answer = np.asarray(y), np.asarray(to_numpy(response.label))
+    words = truth.dtype.kind not in "iubf", answer.dtype.kind not in "iubf"
+    parts = truth.dtype.kind == "f" and answer.dtype.kind in "iub" and bool((truth != np.floor(truth)).all())
+    if words[0] != words[1] or parts:
+        raise BadInput(
+            f"privacy.loss_threshold: the target answers {answer.dtype} (first: {answer.flat[0]}) and the labels are "
+            f"{truth.dtype} (first: {truth.flat[0]}); give labels as the target names its decisions, "
+            "for classes indices from 0 up"
+        )
 
 
 def losses(response: Response, y: Any, how: str) -> NDArray[np.float64]:
@@ -105,4 +124,7 @@ def _guess(loss: NDArray[np.float64], asked: NDArray[np.bool_], how: str, thresh
     cut = 0.5 if how == "gap" else middle if threshold is None else threshold
     filled = np.where(asked, loss, middle)
     detail: dict[str, Any] = {"loss": how, "threshold": cut, "asked": int(asked.sum())}
-    return Guesses(score=-filled, member=asked & (filled <= cut), detail=detail)
+    member = filled <= cut
+    if threshold is None and how != "gap" and len(seen) and abs((seen < cut).mean() - 0.5) < abs((seen <= cut).mean() - 0.5):
+        member = filled < cut  # many losses equal the median: half of the candidates are nearer without them
+    return Guesses(score=-filled, member=asked & member, detail=detail)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +10,7 @@ from ...core.constraint import Ball
 from ...core.control import control
 from ...core.errors import UsageError, need
 from ...core.target import Recipe, Target
+from ._network import keywords
 
 if TYPE_CHECKING:
     import torch
@@ -55,18 +55,22 @@ class Adversarial:
         if not self.stride > 0:
             raise UsageError(f"stride={self.stride!r} is not allowed; give a share of the radius above 0")
 
+    def fits(self, recipe: Recipe) -> str:
+        """Why it cannot be used with that recipe; empty where it can."""
+        return "" if "perturb" in keywords(recipe.fit) else "the recipe has no hook for it: fit takes no keyword perturb"
+
     def harden_recipe(self, recipe: Recipe) -> Recipe:
         """The same recipe on perturbed batches.
 
         Raises:
             UsageError: The recipe takes no perturb hook.
         """
-        if "perturb" not in inspect.signature(recipe.fit).parameters:
+        if not isinstance(recipe, Recipe) or self.fits(recipe):
             raise UsageError(
                 "cannot harden: the recipe takes no perturb hook; give its fit a keyword perturb=None and call "
                 "x = perturb(net, x, y) on each batch, where net maps deployed inputs to logits"
             )
-        return replace(recipe, fit=Hardened(recipe.fit, self), version=f"{recipe.version}+{self!r}")
+        return replace(recipe, fit=Hardened(recipe.fit, self), version=f"{recipe.version}+{self!r}", stack=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,6 +246,9 @@ def _apart(c: _Counts) -> Lines:
         else:
             spans = [f"{side.min():g}..{side.max():g}" for side in (y, decided)]
             detail = f"{detail}; labels y in {spans[0]}, decisions in {spans[1]}: do they share one numbering?"
+            if y.dtype.kind in "iub" and decided.dtype.kind == "f" and (decided != np.floor(decided)).any():
+                detail += " (One number a row is a regression here, goal=Shift(...); a binary model shows two logits, as "
+                detail += "torch.cat([0 * z, z], 1) makes of its one.)"
     yield line(25, None, detail, fatal=False)
 
 

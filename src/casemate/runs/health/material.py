@@ -10,9 +10,10 @@ import numpy as np
 from ...core.adversary import Need
 from ...core.case import Evade
 from ...core.constraint import Ball
+from ...core.endpoint import Endpoint
 from ...core.errors import CasemateError
 from ...core.goal import reached
-from ...core.oracle import Endpoint, Meter
+from ...core.oracle import Meter
 from ...core.target import REJECT, take, to_numpy
 from ..driver import Trace
 from .witness import FEW

@@ -9,7 +9,8 @@ import numpy as np
 
 from ...core.case import Evade
 from ...core.constraint import Ball
-from ...core.oracle import Endpoint, Meter
+from ...core.endpoint import Endpoint
+from ...core.oracle import Meter
 from ...core.random import RowRandom
 from ...core.target import Target, to_numpy
 from .witness import differ

@@ -14,9 +14,10 @@ import numpy as np
 from ...core.adversary import Need
 from ...core.case import Evade
 from ...core.constraint import Ball
+from ...core.endpoint import Endpoint
 from ...core.errors import CasemateError
 from ...core.goal import reached
-from ...core.oracle import Endpoint, Known, Meter, Oracle
+from ...core.oracle import Known, Meter, Oracle
 from ...core.random import RowRandom
 from ...core.target import Target, take, to_numpy
 from ..cascade import drive

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from casemate.core.entities import UNKNOWN, Fact
 from casemate.core.errors import Problem, UnknownName
+from casemate.core.fact import UNKNOWN, Fact
 from casemate.core.system import System
 from casemate.threats.checks.dependencies import lock
 from casemate.threats.checks.digest import artifact, dataset

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from casemate.core.entities import Component, Truth
+from casemate.core.entities import Component
+from casemate.core.fact import Truth
 from casemate.core.system import System
 from casemate.threats.checks.outcome import Measured, Said, unread
 from casemate.threats.checks.within import CannotRead, Folder, printable

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from casemate.core.entities import NO, YES, Component
+from casemate.core.entities import Component
+from casemate.core.fact import NO, YES
 from casemate.core.system import System
 from casemate.threats.checks.outcome import Measured, Said, unread
 from casemate.threats.checks.within import MAX_FILES, CannotRead, Folder

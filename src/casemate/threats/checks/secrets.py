@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from casemate.core.entities import NO, YES, Component
+from casemate.core.entities import Component
+from casemate.core.fact import NO, YES
 from casemate.core.system import System
 from casemate.threats.checks.outcome import Finding, Measured, Said, unread
 from casemate.threats.checks.within import MAX_FILES, CannotRead, Folder

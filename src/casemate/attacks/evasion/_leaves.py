@@ -1,6 +1,6 @@
-"""Walking from one tuple of leaves to the next: every change of one value is weighed at once, exactly.
+"""Tuples of leaves, and moving from one to the next: every change of one value is weighed at once, exactly.
 
-For each leaf the walk knows how many of its constraints the point breaks. A leaf that is broken by none is the one its tree
+For each leaf a point knows how many of its constraints it breaks. A leaf that is broken by none is the one its tree
 reaches; a leaf that is broken by one is reached by changing that one value, to anywhere between the two ends of the
 constraint. So the outputs at every cell of every axis are sums of a few steps, however many trees one change moves.
 """
@@ -82,8 +82,8 @@ def ground(view: View, aim: Aim, most: float) -> Ground:
     )  # fmt: skip
 
 
-class Walk:
-    """A point on a ground, as one cell of each axis, that is moved along one axis at a time."""
+class Point:
+    """A place on a ground, as one cell of each axis, that is moved along one axis at a time."""
 
     __slots__ = ("broken", "cell", "cost", "ground", "squares", "sums")
 
@@ -100,14 +100,14 @@ class Walk:
         self.sums = np.bincount(of, weights=out, minlength=size).astype(np.int64)
         self.squares = np.bincount(of, weights=out.astype(np.float64) ** 2, minlength=size).astype(np.int64)
 
-    def copy(self) -> Walk:
-        new = object.__new__(Walk)
+    def copy(self) -> Point:
+        new = object.__new__(Point)
         new.ground = self.ground
         new.take(self)
         return new
 
-    def take(self, other: Walk) -> None:
-        """Stand where another walk on the same ground stands."""
+    def take(self, other: Point) -> None:
+        """Stand where another point of the same ground stands."""
         self.cell, self.cost = other.cell.copy(), other.cost.copy()
         self.broken, self.sums, self.squares = other.broken.copy(), other.sums.copy(), other.squares.copy()
 

@@ -1,0 +1,7 @@
+"""Which training rows made a decision, and what each of them is worth.
+
+linear        what leaving a row out does to a linear fit: exact for least squares and ridge, one Newton step for logistic
+gradients     TracIn for dense networks, by the Gram trick
+shapley       data values: exact for a few rows, by permutations with an interval for more, by leaving one out
+responsible   the rows behind one decision, by whichever method fits the model
+"""
