@@ -40,6 +40,7 @@ bench: setup
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps torchattacks adv-lib pyautoattack
 	$(BIN)/python benchmarks/evasion_speed.py
 	$(BIN)/python benchmarks/compare.py
+	$(BIN)/python benchmarks/families.py
 	$(BIN)/python benchmarks/guard_overhead.py
 	$(BIN)/python benchmarks/derive_speed.py
 

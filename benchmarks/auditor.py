@@ -2,14 +2,18 @@
 above the truth, by how the threshold was chosen. `naive best, invalid` is what many scripts do.
 
     python benchmarks/auditor.py [--runs 400]
+
+Writes `benchmarks/results/auditor.json`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import binom
@@ -111,8 +115,11 @@ def main() -> None:
     runs = parser.parse_args().runs
     print(f"{runs} audits each at {100 * (1 - ALPHA):g} %; n runs in each world, or records in one run\n")
     print(f"{'mechanism':28} {'truth':>6} {'n':>6}  {'threshold':22} {'above':>7}   median bound of cap")
-    for line in table(runs):
+    lines = table(runs)
+    for line in lines:
         print(line)
+    out = Path(__file__).parent / "results" / "auditor.json"
+    out.write_text(json.dumps({"runs": runs, "lines": [asdict(line) for line in lines]}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

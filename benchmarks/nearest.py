@@ -2,6 +2,7 @@
 
     python benchmarks/nearest.py                               # everything, 100 images, 3 rounds
     python benchmarks/nearest.py --pairs 1 --only deepfool,ddn
+    python benchmarks/nearest.py --pairs 1 --rows 10 --models resnet --only carlini_wagner
 
 Writes `benchmarks/results/nearest.json`. A peer that is not installed is left out, and said so. Steps are the same on both
 sides. A failed row counts as infinitely far. Whether a claim succeeds is asked of the bare model, for all sides alike.
@@ -106,6 +107,12 @@ CELLS: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
 }
 
 
+MODELS: dict[str, tuple[str, Callable[[], nn.Module]]] = {
+    "hardened": ("adversarially trained", parts.hardened), "plain": ("undefended", parts.plain),
+    "resnet": ("ResNet", parts.resnet), "resnet-hardened": ("hardened ResNet", lambda: parts.resnet(hardened=True)),
+}  # fmt: skip
+
+
 def middle(model: nn.Module, claims: Any, x: Tensor, y: Tensor, norm: Any) -> tuple[float, float]:
     """The median distance, failed rows at infinity, and the share of rows that succeeded."""
     claims = torch.as_tensor(claims).detach()
@@ -115,10 +122,11 @@ def middle(model: nn.Module, claims: Any, x: Tensor, y: Tensor, norm: Any) -> tu
     return float(np.median(size)), float(won.mean())
 
 
-def compare(name: str, rows: int, pairs: int) -> Iterator[dict[str, Any]]:
+def compare(name: str, chosen: list[str], rows: int, pairs: int) -> Iterator[dict[str, Any]]:
     """One line for each model, norm and peer."""
     attack, others, norms = CELLS[name]
-    for kind, model in (("adversarially trained", parts.hardened()), ("undefended", parts.plain())):
+    for kind, made in (MODELS[one] for one in chosen):
+        model = made()
         x, y = parts.right(model, rows)
         target = cm.wrap(model)
         for norm in norms:
@@ -154,13 +162,14 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--rows", type=int, default=100)
     parser.add_argument("--only", default=",".join(CELLS), help="attacks, with commas")
+    parser.add_argument("--models", default="hardened,plain", help=f"of {', '.join(MODELS)}, with commas")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     logging.disable(logging.CRITICAL)
     lines: list[dict[str, Any]] = []
     for name in options.only.split(","):
-        for row in compare(name, options.rows, options.pairs):
+        for row in compare(name, options.models.split(","), options.rows, options.pairs):
             lines.append(row)
             write(lines)
             print(

@@ -102,12 +102,13 @@ def _jsma(model: nn.Module, x: Tensor, y: Tensor, norm: str) -> tuple[Any, peers
 def sizes(model: nn.Module, claims: Tensor, x: Tensor, y: Tensor, norm: str) -> Tensor:
     """The size of each row's change ``(n,)``, infinite where the model still reads it correctly."""
     change = (claims.double() - x.double()).flatten(1)
-    found = {
-        "linf": lambda: change.abs().amax(1), "l2": lambda: change.norm(dim=1), "l1": lambda: change.abs().sum(1),
-        "l0": lambda: (change != 0).sum(1).double(),
-    }[norm]()  # fmt: skip
+    if norm == "l0":
+        found = (change != 0).sum(1).double()
+    else:
+        found = torch.linalg.vector_norm(change, {"linf": torch.inf, "l2": 2, "l1": 1}[norm], dim=1)
     with torch.no_grad():
-        return found.where(model(claims).argmax(1) != y, torch.inf)
+        wrong: Tensor = model(claims).argmax(1) != y
+        return torch.where(wrong, found, torch.inf)
 
 
 def compare(name: str, norm: str, kind: str, model: nn.Module, rows: int, pairs: int) -> Iterator[Row]:

@@ -58,7 +58,7 @@ def pgd(model: nn.Module, x: Tensor, y: Tensor, radius: float) -> Sides:
         run = ProjectedGradientDescent(
             _art(model, x), eps=radius, eps_step=radius / 10, max_iter=40, batch_size=len(x), verbose=False
         )
-        sides["ART"] = lambda: run.generate(x.numpy(), y=np.eye(10)[y])
+        sides["ART"] = lambda: run.generate(x.numpy(), y=np.eye(10)[y.numpy()])
     return sides
 
 
@@ -132,7 +132,7 @@ def _art_jump(model: nn.Module, x: Tensor, y: Tensor, norm: str, steps: int) -> 
 
     order = 2 if norm == "l2" else np.inf
     run = HopSkipJump(_art(model, x), norm=order, max_iter=steps, init_eval=100, verbose=False)
-    return torch.as_tensor(run.generate(x.numpy(), y=np.eye(10)[y]), dtype=x.dtype)
+    return torch.as_tensor(run.generate(x.numpy(), y=np.eye(10)[y.numpy()]), dtype=x.dtype)
 
 
 def forest(model: Any, x: Any, y: Any, rows: int) -> Callable[[], float] | None:

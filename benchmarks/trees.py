@@ -2,6 +2,7 @@
 
     python benchmarks/trees.py                       # 100 trees of five kinds, 10 rows, at most 10 s of solver a row
     python benchmarks/trees.py --rows 30 --seconds 60 --models forest,xgboost --norms linf
+    python benchmarks/trees.py --trees 5,20          # small ones: the solver proves nearly every row
 
 For each model and norm: the time of `evasion.leaf_tuple` a row (setup told apart), its distance as a multiple of that of
 `evasion.tree_milp`, how many rows the latter proved smallest in its time, and the bound of `tree_bound.certify` as a share of
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import json
 import platform
 import statistics
@@ -32,25 +34,25 @@ from casemate.attacks.evasion.tree_bound import certify
 from casemate.attacks.evasion.tree_milp import solve
 
 HERE = Path(__file__).parent
-TREES = 100
+OUT = HERE / "results" / "trees.json"
 
 
-def models() -> dict[str, Any]:
+def models(trees: int) -> dict[str, Any]:
     from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 
     found: dict[str, Any] = {
-        "forest": RandomForestClassifier(TREES, max_depth=6, random_state=0),
-        "boosted": GradientBoostingClassifier(n_estimators=TREES, max_depth=3, random_state=0),
-        "histogram": HistGradientBoostingClassifier(max_iter=TREES, max_leaf_nodes=8, random_state=0),
+        "forest": RandomForestClassifier(trees, max_depth=6, random_state=0),
+        "boosted": GradientBoostingClassifier(n_estimators=trees, max_depth=3, random_state=0),
+        "histogram": HistGradientBoostingClassifier(max_iter=trees, max_leaf_nodes=8, random_state=0),
     }
     if importlib.util.find_spec("xgboost"):
         import xgboost
 
-        found["xgboost"] = xgboost.XGBClassifier(n_estimators=TREES, max_depth=4, n_jobs=1)
+        found["xgboost"] = xgboost.XGBClassifier(n_estimators=trees, max_depth=4, n_jobs=1)
     if importlib.util.find_spec("lightgbm"):
         import lightgbm
 
-        found["lightgbm"] = lightgbm.LGBMClassifier(n_estimators=TREES, num_leaves=8, n_jobs=1, verbose=-1)
+        found["lightgbm"] = lightgbm.LGBMClassifier(n_estimators=trees, num_leaves=8, n_jobs=1, verbose=-1)
     return found
 
 
@@ -61,9 +63,9 @@ def data() -> tuple[Any, Any]:
     return (x - x.min(0)) / (x.max(0) - x.min(0)), y
 
 
-def measure(name: str, model: Any, norm: Any, rows: int, seconds: float) -> dict[str, Any]:
+def measure(name: str, trees: int, norm: Any, rows: int, seconds: float) -> dict[str, Any]:
     x, y = data()
-    target: Any = cm.wrap(model.fit(x[100:], y[100:]))
+    target: Any = cm.wrap(models(trees)[name].fit(x[100:], y[100:]))
     began = time.process_time()
     ensemble = target.structure()
     cells = cells_of(ensemble)
@@ -83,7 +85,7 @@ def measure(name: str, model: Any, norm: Any, rows: int, seconds: float) -> dict
     best = np.array([one.distance for one in exact])
     ratio = np.array(found) / best
     return {
-        "model": name, "norm": norm, "leaves": len(cells.tree), "setup_ms": 1000 * setup, "rows": rows,
+        "model": name, "trees": trees, "norm": norm, "leaves": len(cells.tree), "setup_ms": 1000 * setup, "rows": rows,
         "leaf_tuple_ms": statistics.median(took), "ratio_mean": float(ratio.mean()), "ratio_median": float(np.median(ratio)),
         "ratio_worst": float(ratio.max()), "milp_s": statistics.median(spent), "proven": sum(one.optimal for one in exact),
         "bound_ms": certified, "bound_share": float((bound / best).mean()),
@@ -92,30 +94,36 @@ def measure(name: str, model: Any, norm: Any, rows: int, seconds: float) -> dict
     }  # fmt: skip
 
 
+def write(line: dict[str, Any]) -> None:
+    """The line in its place among the results; what was not measured again stays."""
+    OUT.parent.mkdir(exist_ok=True)
+    before = json.loads(OUT.read_text())["lines"] if OUT.exists() else []
+    key = [line[part] for part in ("model", "trees", "norm")]
+    # Lines of before there were small ensembles do not say how many trees: 100.
+    kept = [old for old in before if [old["model"], old.get("trees", 100), old["norm"]] != key]
+    head = {"machine": platform.processor() or platform.machine(), "python": platform.python_version()}
+    OUT.write_text(json.dumps({**head, "lines": [*kept, line]}, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rows", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--models", default="")
     parser.add_argument("--norms", default="linf,l2,l1,l0")
+    parser.add_argument("--trees", default="100", help="trees (rounds of boosting) of each ensemble, with commas")
     asked = parser.parse_args()
-    lines = []
-    for name, model in models().items():
-        if asked.models and name not in asked.models.split(","):
-            continue
-        for norm in asked.norms.split(","):
-            line = measure(name, model, norm, asked.rows, asked.seconds)
-            lines.append(line)
-            print(
-                f"{name:10} {norm:5} leaf_tuple {line['leaf_tuple_ms']:6.1f} ms a row, {line['ratio_mean']:.3f} x (median "
-                f"{line['ratio_median']:.3f}, worst {line['ratio_worst']:.3f}) | milp {line['milp_s']:6.2f} s, proven "
-                f"{line['proven']}/{line['rows']} | bound {line['bound_share']:.2f} in {line['bound_ms']:.0f} ms | "
-                f"gap {line['gap_mean']:.3f}",
-                flush=True,
-            )  # fmt: skip
-    head = {"machine": platform.processor() or platform.machine(), "python": platform.python_version(), "trees": TREES}
-    (HERE / "results").mkdir(exist_ok=True)
-    (HERE / "results" / "trees.json").write_text(json.dumps({**head, "lines": lines}, indent=1) + "\n")
+    chosen = [name for name in models(1) if not asked.models or name in asked.models.split(",")]
+    for trees, name, norm in itertools.product(map(int, asked.trees.split(",")), chosen, asked.norms.split(",")):
+        line = measure(name, trees, norm, asked.rows, asked.seconds)
+        write(line)
+        print(
+            f"{name:10} {trees:4} trees {norm:5} leaf_tuple {line['leaf_tuple_ms']:6.1f} ms a row, {line['ratio_mean']:.3f} x "
+            f"(median {line['ratio_median']:.3f}, worst {line['ratio_worst']:.3f}) | milp {line['milp_s']:6.2f} s, proven "
+            f"{line['proven']}/{line['rows']} | bound {line['bound_share']:.2f} in {line['bound_ms']:.0f} ms | "
+            f"gap {line['gap_mean']:.3f}",
+            flush=True,
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

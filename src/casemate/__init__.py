@@ -40,6 +40,8 @@ _WHERE = {
     "core.system": ("System",),
     "core.table": ("Column", "Table"),
     "core.target": ("REJECT", "Recipe", "Response", "Slope", "Target", "adapter"),
+    "judges.influence.responsible": ("Responsible", "refitted", "responsible"),
+    "judges.influence.shapley": ("DataValues", "exact_shapley", "left_out_values", "sampled_shapley"),
     "runs.api": ("run",),
     "runs.assess": ("assess",),
     "runs.harden": ("harden",),

@@ -58,7 +58,7 @@ def test_no_change_of_a_forest_is_below_the_certified_bound(page):
 
 
 def test_rows_texts_and_files_stay_inside_their_constraints(page):
-    for evidence in (page.rows, page.edited, page.mine):
+    for evidence in (page.rows, page.edited, page.mine, page.felt):
         assert evidence.broken and evidence.rows["inside"].all(), evidence
     (invisible, misspelt), (erased, still) = page.seen
     assert (invisible, misspelt, erased, still) == (1, 1, 0, 1)

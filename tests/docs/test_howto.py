@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 HOWTO = Path(__file__).resolve().parents[2] / "docs" / "howto"
-PAGES = ("write-an-attack.md", "write-a-control.md", "write-a-goal.md")
+PAGES = ("write-an-attack.md", "write-a-control.md", "write-a-goal.md", "account-for-a-decision.md")
 
 
 @pytest.fixture

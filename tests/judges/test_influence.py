@@ -1,20 +1,24 @@
 """Influence against brute force: refits, materialised gradients, every subset."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import ExtraTreesClassifier, GradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 from torch import nn
 
 from casemate.core.errors import BadInput
+from casemate.core.target import Recipe
 from casemate.judges.influence.gradients import tracin
 from casemate.judges.influence.linear import logistic_effects, ridge_effects
-from casemate.judges.influence.responsible import responsible
+from casemate.judges.influence.responsible import refitted, responsible
 from casemate.judges.influence.shapley import exact_shapley, left_out_values, sampled_shapley
+from casemate.targets.wrap import wrap
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4))
@@ -141,7 +145,9 @@ def test_the_rows_behind_a_prediction_are_those_a_refit_misses_most(model):
         scaled = model[:-1].transform(X), model[:-1].transform(x)
         lost = [whole - Ridge().fit(np.delete(scaled[0], i, 0), np.delete(Y, i)).predict(scaled[1])[0] for i in range(60)]
     else:
-        lost = [whole - type(model)(**model.get_params()).fit(np.delete(X, i, 0), np.delete(Y, i)).predict(x)[0] for i in range(60)]
+        lost = [
+            whole - type(model)(**model.get_params()).fit(np.delete(X, i, 0), np.delete(Y, i)).predict(x)[0] for i in range(60)
+        ]
     order = np.argsort(-np.abs(lost))[:3]
     assert found.rows.tolist() == order.tolist() and found.exact
     assert found.effect == pytest.approx(np.array(lost)[order], abs=1e-9)
@@ -168,9 +174,9 @@ def test_neighbours_and_networks_name_their_rows():
 
 
 def test_what_cannot_be_explained_is_said():
-    forest = RandomForestClassifier(5).fit(X, C)
+    boosted = GradientBoostingClassifier(n_estimators=3).fit(X, C)
     for words, call in {
-        "no method here": lambda: responsible(forest, X, C, ASKED[0]),
+        "no method here": lambda: responsible(boosted, X, C, ASKED[0]),
         "k=0": lambda: responsible(Ridge().fit(X, Y), X, Y, ASKED[0], 0),
         "one decision": lambda: responsible(Ridge().fit(X, Y), X, Y, ASKED),
         "one for each": lambda: responsible(Ridge().fit(X, Y), X, Y[:5], ASKED[0]),
@@ -181,3 +187,61 @@ def test_what_cannot_be_explained_is_said():
     }.items():
         with pytest.raises(BadInput, match=words):
             call()
+
+
+@pytest.mark.parametrize("bootstrap", [True, False])
+@pytest.mark.parametrize("kind", [RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier])
+def test_the_rows_in_the_leaves_make_the_answer(kind, bootstrap):
+    """The weights add up to what the model says; the labels of the rows do too."""
+    y = Y if kind is RandomForestRegressor else C
+    model = kind(7, max_depth=3, bootstrap=bootstrap, random_state=0).fit(X, y)
+    for x in ASKED:
+        found = responsible(model, X, y, x, 60)
+        if kind is RandomForestRegressor:
+            assert found.effect @ y[found.rows] == pytest.approx(model.predict(x[None])[0]) and found.effect.min() >= 0
+        else:
+            share = model.predict_proba(x[None])[0]
+            assert found.effect[found.effect > 0].sum() == pytest.approx(share[found.decision])
+            assert -found.effect[found.effect < 0].sum() == pytest.approx(1 - share[found.decision])
+            assert (C[found.rows[found.effect > 0]] == found.decision).all()
+
+
+def test_a_forest_of_other_rows_is_told():
+    model = RandomForestClassifier(5, random_state=0).fit(X, C)
+    for rows, labels in ((X, 1 - C), (X[:40], C[:40])):
+        with pytest.raises(BadInput, match="all that it was trained on"):
+            responsible(model, rows, labels, ASKED[0])
+
+
+def ridge_recipe(x, y, seed):
+    return wrap(Ridge(alpha=1.0).fit(x, y))
+
+
+def test_training_without_each_row_agrees_with_the_closed_form():
+    recipe = Recipe(ridge_recipe, X, Y)
+    done = []
+    found = refitted(recipe, ASKED[0], 4, show=lambda i, n: done.append((i, n)))
+    due = responsible(wrap(Ridge(alpha=1.0).fit(X, Y)), X, Y, ASKED[0], 4)
+    assert found.rows.tolist() == due.rows.tolist() and found.effect == pytest.approx(due.effect, abs=1e-9)
+    assert done[0] == (1, 60) and done[-1] == (60, 60)
+    assert refitted(recipe, ASKED[0], 1, rows=[int(due.rows[2])]).rows.tolist() == [due.rows[2]]
+    with pytest.raises(BadInput, match="k=5 of 2 candidates"):
+        refitted(recipe, ASKED[0], rows=[3, 4])
+
+
+def test_a_boosted_model_with_frames_and_strings_is_told_by_refitting():
+    frame = pd.DataFrame({"a": X[:30, 0], "b": np.where(X[:30, 1] > 0, "yes", "no")})
+    y = np.where(C[:30] == 1, "good", "bad")
+
+    def fit(x, y, seed):
+        columns = make_column_transformer((OrdinalEncoder(), ["b"]), remainder="passthrough")
+        return wrap(make_pipeline(columns, GradientBoostingClassifier(n_estimators=5, random_state=seed)).fit(x, y))
+
+    with pytest.raises(BadInput, match="--refit"):
+        responsible(fit(frame, y, 0), frame, y, frame.iloc[[2]])
+    found = refitted(Recipe(fit, frame, y), frame.iloc[[2]], 3)
+    without = np.delete(np.arange(30), found.rows[0])
+    before, after = (
+        fit(frame.iloc[k], y[k], 0).respond(frame.iloc[[2]]).scores[0, int(found.decision)] for k in (np.arange(30), without)
+    )
+    assert found.effect[0] == pytest.approx(before - after) and found.exact

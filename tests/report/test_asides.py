@@ -84,6 +84,29 @@ def test_what_non_members_cannot_vouch_for_is_shaded() -> None:
     assert "200 non-members cannot speak there" in drawn.caption
 
 
+def test_canaries_of_an_audit_do_not_shade_the_curve_of_more_non_members() -> None:
+    """They once did: the fewest non-members of a finding silenced every curve in it."""
+    many, few = set_cases.members(1000), set_cases.audited(m=100)
+    drawn = membership.chart([("E1", many), ("E2", few)])
+    alone = membership.chart([("E1", many)])
+    widths = [float(marks(one.chart, "hush")[0].get("width", "")) for one in (drawn, alone)]
+    assert widths[0] == widths[1]
+    assert alone.chart.count('opacity="0.3"') == 0 and drawn.chart.count('opacity="0.3"') == 1
+    assert "500 non-members cannot speak there" in drawn.caption
+    assert "privacy.canary has 50 non-members and is pale left of 5.82%." in drawn.caption
+    within_its_frame(drawn.chart)
+
+
+def test_a_shifted_split_is_said_beside_the_area() -> None:
+    evidence = set_cases.members()
+    seen = {"auc": 0.9, "auc_interval": [0.85, 0.94], "clear": True, "beyond": 0.012, "beyond_interval": [-0.05, 0.06]}
+    shifted = beside(replace(evidence, extra=evidence.extra | {"blind": seen}))
+    assert "members and others differ without the model" in shifted.brief
+    assert cells(shifted)["Advantage beyond that of the records alone"] == ("+0.012", "-0.05 to 0.06")
+    fair = beside(evidence)
+    assert "differ without the model" not in fair.brief and "Area without the model, from the records alone" in cells(fair)
+
+
 def test_a_curve_of_many_non_members_is_not_shaded() -> None:
     many = replace(set_cases.members(), extra={**set_cases.members().extra, "others": 10**7})
     drawn = membership.chart([("E1", many)])
@@ -171,7 +194,10 @@ def test_leaks_by_class_may_be_below_none() -> None:
     for strip in one.grids[0].strips:
         within_its_frame(strip)
     assert any(float(t.text or 0) < 0 for t in marks(one.grids[0].axis, "tick"))
-    assert "was not tested" in one.notes[0]
+    assert "no difference between classes was shown" in one.brief
+    assert "tested for all pairs at once" in one.notes[0]
+    old = replace(set_cases.members(), extra={k: v for k, v in set_cases.members().extra.items() if k != "by_class_gap"})
+    assert "was not tested" in beside(old, "By class").notes[0]
 
 
 # Poisoning

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from typing import Any
 
@@ -63,3 +64,18 @@ def pause(shared: Any, job: int) -> int:
     """The first job is quick, the others are long."""
     time.sleep(0.0 if job == 0 else 60.0)
     return job
+
+
+def never(x: Any, y: Any, seed: int) -> Any:
+    """Hangs on one seed, where Python can be interrupted."""
+    if seed == 3:
+        time.sleep(600)
+    return slow(x, y, seed)
+
+
+def deaf(x: Any, y: Any, seed: int) -> Any:
+    """Hangs on one seed, and hears no alarm."""
+    if seed == 3:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+        time.sleep(600)
+    return slow(x, y, seed)

@@ -15,6 +15,7 @@ _COMMANDS = {
     "threats": ("threats", "Say who could attack a described system, and how. Runs none of your code."),
     "assess": ("assess", "Run each threat as an attack and measure what a break costs."),
     "harden": ("harden", "Try mitigations, attack again knowing them, show before and after."),
+    "account": ("account", "Say which training rows made one decision."),
     "guard": ("guard", "Host the service controls in production, around a model server."),
     "scan": ("scan", "Look into a model file or folder without loading it."),
     "report": ("report", "Write the report of a stored assessment again."),

@@ -62,6 +62,7 @@ _CLASSES = {
     "poisoning.parent": "BackdooredParent",
     "poisoning.model_replacement": "ModelReplacement",
     "poisoning.gradient": "Gradient",
+    "poisoning.adaptive": "AdaptivePoisoning",
     "poisoning.svm": "SVM",
     "poisoning.feedback": "Feedback",
     "poisoning.feature_collision": "FeatureCollision",

@@ -35,10 +35,15 @@ class Constraint(Protocol):
 
 
 class Region(Constraint, Protocol):
-    """A constraint a gradient attack can move in, whatever its shape: what `evasion.pgd` asks of one that is no `Ball`.
+    """A constraint to move in, whatever its shape: what attacks ask of one that is no `Ball`.
 
-    It may also say `along`, ``slope`` or ``signs``: what a step follows, with a length of shares of `radius` as a whole, or
-    at each value. Left out, it is the slope, which climbs inside any convex set; signs suit what limits each value alone.
+    Attacks that step and project move in it; those that need a norm refuse it, and say why and which do not.
+
+    It may also say:
+
+    - `along`, ``slope`` or ``signs``: what a step follows, with a length of shares of `radius` as a whole, or at each value.
+      Left out, it is the slope, which climbs inside any convex set; signs suit what limits each value alone.
+    - `low` and `high`, numbers: the domain of every value, where attacks that see labels alone look for a way in.
     """
 
     @property
@@ -52,6 +57,12 @@ class Region(Constraint, Protocol):
         What comes back must pass `check`, so leave it room for rounding.
         """
         ...
+
+
+def admits(kinds: tuple[str, ...], within: Any) -> bool:
+    """Whether an attack that works within `kinds` works within that constraint, by its class or as a `Region` of one's own."""
+    own = not isinstance(within, Ball) and hasattr(within, "project") and hasattr(within, "radius")
+    return type(within).__name__ in kinds or (own and "Region" in kinds)
 
 
 def _flat(x: Any) -> NDArray[np.float64]:

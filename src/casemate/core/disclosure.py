@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 class Infer:
     """Tell members of the training set from others.
 
+    Take both at random from the same pool: where they differ in themselves, whatever looks at them tells them apart, and the
+    judge, who guesses without the model too, can conclude nothing.
+
     Args:
         x, y: Candidates and their true labels.
         truth: ``(n,)`` booleans, True for members; the judge's alone.

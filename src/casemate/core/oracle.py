@@ -27,6 +27,7 @@ from .endpoint import Endpoint
 from .errors import BadInput, BudgetSpent, NotGranted, Refused
 from .poison import Records, written_records
 from .target import Jacobian, Recipe, Response, Slope, Target, count, take, to_numpy
+from .withheld import held, refusal
 
 Array = Any
 Watch = Callable[[Any, NDArray[Any], Any], None]
@@ -85,7 +86,7 @@ class Oracle:
         self, endpoint: Endpoint, adversary: Adversary, meter: Meter, known: Known | None = None, watch: Watch | None = None
     ) -> None:
         self._endpoint, self._meter, self._watch = endpoint, meter, watch
-        self.adversary, self._known = adversary, known or Known()
+        self.adversary, self._known = adversary, held(known or Known(), adversary)
         # With a copy of the artifact, forward passes run on the copy: they cost compute and no query.
         self._copy = Need.ARTIFACT in adversary.may
 
@@ -229,7 +230,7 @@ class Oracle:
 
     @property
     def recipe(self) -> Recipe:
-        """How the model is trained, for shadows and surrogates: the attacker's compute."""
+        """How the model is trained, for shadows and surrogates: the attacker's compute. Its data only with `Need.DATA`."""
         self._require(Need.RECIPE)
         if self._known.recipe is None:
             raise NotGranted(f"{self.adversary.name}: the recipe is granted, but none is bound")
@@ -337,9 +338,7 @@ class Oracle:
 
     def _require(self, need: Need) -> None:
         if need not in self.adversary.may:
-            held = ", ".join(self.adversary.may.names) or "nothing"
-            missing = ", ".join((need & ~self.adversary.may).names)
-            raise NotGranted(f"{self.adversary.name} does not hold {missing!r}; this adversary may use: {held}")
+            raise NotGranted(refusal(self.adversary, need))
 
     def _seen(self, x: Any, rows: NDArray[Any], response: Response) -> Response:
         if self._watch is not None:

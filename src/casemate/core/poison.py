@@ -70,6 +70,11 @@ class Poison:
         within: How far a record may be from the one whose place it takes; None: any value of the domain.
         labels: Whether labels may be written too; without, the poison has clean labels: a record keeps the label of the one
             whose place it takes.
+        beside: Training rows that an attacker who does not read the data wrote besides those it may spend, and knows; no more
+            than it may spend.
+        own: Places of all the rows that such an attacker knows, in random order: the first are the ones it may spend. Set by
+            the run, from what the adversary holds; None where it reads the data.
+        classes: The different labels there are, for such an attacker; set by the run.
     """
 
     recipe: Recipe
@@ -79,6 +84,9 @@ class Poison:
     aim: Aim = field(default_factory=Degrade)
     within: Constraint | None = None
     labels: bool = True
+    beside: int = 50
+    own: Any = None
+    classes: Any = None
 
     @property
     def kind(self) -> str:

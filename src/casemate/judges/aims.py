@@ -52,7 +52,7 @@ def judge(case: Poison, claim: Records | None, paid: int, *, seed: int = 0, enou
         raise BadInput("poisoning is judged on data held out; give truth= with at least one row")
     measure = BACKDOOR if isinstance(aim, Backdoor) else MISREAD
     if claim is None:
-        return Opinion(measure=measure, rate=0.0, n=0, broken=False, why=("no record was written: the budget covers none",))
+        return Opinion(measure=measure, rate=0.0, n=0, broken=False, why=("no record was written",))
     if reason := invalid(claim, case, paid) or _untriggered(aim, claim):
         return failed(measure, count(truth.x), reason)
     size, most = count(case.recipe.x), max(len(own) for own in campaigns(claim))

@@ -23,6 +23,7 @@ ENOUGH = 0.9  # agreement from which a copy serves in place of the model
 _BATCH = 512
 _TINY = 1e-300
 _FLAT = 1e-6
+_COARSE = 1e-3  # a boundary that is known no better than this, as a share of the line it lies on, is still being looked for
 _CLASSES = 20  # more different decimal answers than this are values, not classes
 
 
@@ -61,11 +62,22 @@ def judge(
     return Opinion(
         measure=MEASURE, rate=rate, interval=interval, n=n, broken=broken, line=enough,
         why=(f"agreement {rate:.3f} {interval}; a copy counts from {enough:g} and above the {baseline.name}",),
-        undecided="" if learned else f"the copy is no better than the {baseline.name} ({baseline.rate:.3f}): nothing was learned",
+        undecided=_undecided(last, learned, baseline),
         baseline=baseline, checks=_checks(error, last), queries=first if broken else None,
         curves={"agreement": curve}, extra=extra,
         rows={"row": np.arange(n), "label": column(label), "copy": column(own), "agreed": agreed[-1]},
     )  # fmt: skip
+
+
+def _undecided(last: Replica, learned: bool, baseline: Baseline) -> str:
+    """Why a copy that is no break shows nothing of the target either; empty where it does."""
+    detail = last.detail
+    if reason := detail.get("gave_up"):
+        return f"the attack did not finish its copy: {reason}"
+    if detail.get("width", 0.0) > _COARSE:
+        known = f"after {detail['answers']} answers the boundary is known to {detail['width']:.1g} of a line"
+        return f"the attack did not finish its copy: {known}"
+    return "" if learned else f"the copy is no better than the {baseline.name} ({baseline.rate:.3f}): nothing was learned"
 
 
 def _baseline(label: NDArray[Any], numeric: bool) -> Baseline:

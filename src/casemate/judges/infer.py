@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from ..core.case import Guesses, Infer
 from ..core.errors import BadInput
-from ..core.evidence import Baseline, Check
+from ..core.evidence import Baseline, Check, Interval
 from ..core.target import count, to_numpy
+from .blind import ADVICE, MARGIN, Blind, blind, too_few
+from .gaps import largest
 from .opinion import Opinion, column, failed
 from .roc import advantage, area, most_exposed, roc, slices, summary, tpr_at
 
@@ -28,8 +30,9 @@ def judge(case: Infer, claim: Guesses | None, queries: int) -> Opinion:
     The measure is ``TPR - FPR`` of the attacker's commitment; a record seen several times on its side counts once. Its interval
     takes the Clopper-Pearson bounds of both rates at a level of 97.5 % each, so that it holds at 95 % whatever the two have in
     common (Bonferroni). `broken` when it lies above 0; where the shares of classes on both sides differ (check 33), above what
-    the classes alone give away. A commitment that names so few, or leaves out so few, that it could not reach the line even if
-    it were right, shows nothing of how well the model resists. A true-positive rate at a false-positive rate that the
+    the classes alone give away; where members are told from others without the model (check 50), only if the attack gains
+    `MARGIN` more on the same records. A commitment that names so few, or leaves out so few, that it could not reach the line
+    even if it were right, shows nothing of how well the model resists. A true-positive rate at a false-positive rate that the
     non-members cannot vouch for is refused, with the number it takes.
     """
     truth = np.asarray(to_numpy(case.truth), bool) if case.truth is not None else np.zeros(0, bool)
@@ -45,33 +48,61 @@ def judge(case: Infer, claim: Guesses | None, queries: int) -> Opinion:
     once = _first(keys, truth)
     alike, apart = _alike(case, truth)
     rate, interval = advantage(member[once], truth[once])
-    blind = 0.0 if alike.ok is not False else apart
-    broken = interval.low > blind
-    said = "0" if not blind else f"{blind:.3f}, which the classes alone give away"
-    extra = summary(score, truth, member) | {"most_exposed": most_exposed(score, truth)} | _by_group(case, score, truth, member)
-    extra |= claim.detail
+    shares = 0.0 if alike.ok is not False else apart
+    seen = blind(case.x, case.y, truth, once)
+    told = {} if seen is None else seen.facts() | seen.against(member)
+    broken = interval.low > shares and (seen is None or not seen.clear or told["beyond_interval"].low > MARGIN)
+    extra = summary(score[once], truth[once], member[once]) | {"most_exposed": most_exposed(score, truth)}
+    extra |= _by_group(case, score, truth, member, once) | ({"blind": told} if told else {}) | claim.detail
     return Opinion(
         measure=MEASURE, rate=rate, interval=interval, n=len(once), broken=broken, line=LINE,
-        why=(f"the interval {interval} of the advantage lies {'above' if broken else 'not above'} {said}",),
-        undecided=_undecided(member[once], truth[once], blind) if blind or interval.high < LINE else "",
-        baseline=Baseline("guess by class" if blind else "prior guess", blind), checks=(alike, *_apart(keys, truth)),
+        why=_why(interval, shares, seen, told),
+        undecided=_undecided(member[once], truth[once], shares) if shares or interval.high < LINE else "",
+        baseline=_baseline(shares, seen, told),
+        checks=(alike, *_apart(keys, truth), too_few() if seen is None else seen.check()),
         queries=float(queries) if broken else None,
-        curves={"roc": roc(score, truth)}, extra=extra,
+        curves={"roc": roc(score[once], truth[once])}, extra=extra,
         rows={"row": np.arange(n), "member": truth, "guess": member.astype(bool), "score": score, "label": column(case.y)},
     )  # fmt: skip
 
 
-def _by_group(case: Infer, score: Any, truth: NDArray[np.bool_], member: NDArray[np.bool_]) -> dict[str, Any]:
-    """The leak in each class, where labels are classes, and in each group the case names."""
-    found: dict[str, Any] = {}
+def _why(interval: Interval, shares: float, seen: Blind | None, told: dict[str, Any]) -> tuple[str, ...]:
+    """The measure against its bars, each in a sentence."""
+    said = "0" if not shares else f"{shares:.3f}, which the classes alone give away"
+    found = [f"the interval {interval} of the advantage lies {'above' if interval.low > shares else 'not above'} {said}"]
+    if seen is not None and seen.clear:
+        more, span = told["beyond"], told["beyond_interval"]
+        found.append(
+            f"a guess that never asks the model gains {told['advantage']:.3f} by naming as many: the attack gains {more:+.3f} "
+            f"{span} beyond it, {'which is' if span.low > MARGIN else 'which is not'} clearly more than {MARGIN:g}"
+        )
+    return tuple(found)
+
+
+def _baseline(shares: float, seen: Blind | None, told: dict[str, Any]) -> Baseline:
+    """What is gained without the model: by the shares of classes, by the records where they tell more, or by nothing at all."""
+    if seen is not None and seen.clear and told["interval"].low > shares:
+        return Baseline("blind guess", told["advantage"], told["interval"])
+    return Baseline("guess by class" if shares else "prior guess", shares)
+
+
+def _by_group(
+    case: Infer, score: Any, truth: NDArray[np.bool_], member: NDArray[np.bool_], once: NDArray[np.int64]
+) -> dict[str, Any]:
+    """The leak in each class, where labels are classes, and in each group the case names; and whether two of them differ."""
+    sides: dict[str, NDArray[Any]] = {}
     label = column(case.y)
     if label.dtype.kind != "f" and len(label) == len(truth):
-        found["by_class"] = slices(score, truth, member, label)
+        sides["by_class"] = label[once]
     if case.group is not None:
         names = column(case.group)
         if names.shape != truth.shape:
             raise BadInput(f"group has shape {names.shape} for {len(truth)} candidates; give one name for each")
-        found["by_group"] = slices(score, truth, member, names)
+        sides["by_group"] = names[once]
+    found: dict[str, Any] = {}
+    for key, names in sides.items():
+        found[key] = slices(score[once], truth[once], member[once], names)
+        found[f"{key}_gap"] = largest(member[once], truth[once], names)
     return found
 
 
@@ -83,10 +114,10 @@ def _first(keys: list[bytes], truth: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.fromiter(seen.values(), np.int64)
 
 
-def _undecided(member: NDArray[np.bool_], truth: NDArray[np.bool_], blind: float) -> str:
+def _undecided(member: NDArray[np.bool_], truth: NDArray[np.bool_], shares: float) -> str:
     """Why guesses that broke nothing show nothing either; empty where they do."""
-    if blind:
-        return "members and others differ in their classes: what the model gives away cannot be told from that"
+    if shares:
+        return f"members and others differ in their classes: what the model gives away cannot be told from that; {ADVICE}"
     yes, no, inside = int(member.sum()), int((~member).sum()), int(truth.sum())
     most = min(1.0, yes / inside, no / (len(truth) - inside))
     if most >= LINE:

@@ -44,7 +44,7 @@ def judge(
         raise BadInput("poisoning is judged on data held out; give truth= with at least one row")
     n, size, measure = count(truth.x), count(case.recipe.x), SQUARED if numeric(case.recipe.y) else MEASURE
     if claim is None:
-        return Opinion(measure=measure, rate=0.0, n=0, broken=False, why=("no record was written: the budget covers none",))
+        return Opinion(measure=measure, rate=0.0, n=0, broken=False, why=("no record was written",))
     if reason := invalid(claim, case, paid):
         return failed(measure, n, reason)
     most = len(np.asarray(claim.index))

@@ -43,7 +43,8 @@ def judge(case: Smuggle, claim: Artifact | None, *, digest: Callable[[Path], str
             objections.append(f"{name}: the pin would take this copy")
     same = claim.detail.get("sha256") in (None, deployed) or "scan" in claim.detail
     open_ = [name for name, passed in checks.items() if not passed]
-    found = [f"broken: {name}" for name in open_] or [f"all {len(checks)} checks passed"]
+    passed = f"all {len(checks)} checks passed" if len(checks) > 1 else "the one check passed"
+    found = [f"broken: {name}" for name in open_] or [passed]
     return Opinion(
         measure=MEASURE, rate=len(open_) / len(checks), n=len(checks), broken=bool(open_), why=(*found, *objections),
         checks=(

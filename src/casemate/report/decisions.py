@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from ..core.control import controls
+from ..core.errors import CasemateError
 from ..core.evidence import Status
+from ..core.fact import NO, UNKNOWN
 from ..core.finding import SEVERITIES, Assessment, Finding
 from .weighed import brief, is_assumed
 from .words import clean, count_of
@@ -88,19 +91,71 @@ def _line(group: Sequence[Shown], assessment: Assessment) -> Decision:
 
 
 def _advice(finding: Finding, assessment: Assessment) -> tuple[str, str]:
-    status, tried = finding.status, _controls(finding.mitigations)
+    status = finding.status
     if finding.disposed:
         held = finding.disposed
         made = f"{clean(held.disposition.decision).replace('_', ' ')} by {clean(held.disposition.owner)}"
         return "decide again", f"{made} is {held.state}: {clean(held.why) or held.disposition.expires.isoformat()}"
     if status is Status.BROKEN:
-        advice = f"harden with {tried}, then attack again" if tried else "no control in the catalogue: change the facts"
+        advice = _harden(finding, assessment.system)
         return ("fix", advice) if finding.severity in _FIX else ("fix or accept", f"{advice}; or name an owner and a date")
     if status in (Status.UNTESTED, Status.CLAIMED, Status.STALE):
         return _untested(finding, assessment)
     if status in _SICK:
-        return "look closer", "mend the attack or the target and run again; this is no evidence of resistance"
+        return "look closer", _closer(finding)
     return "accept candidate", "name an owner and a date for the next look"
+
+
+def _closer(finding: Finding) -> str:
+    """What would settle it, as far as the evidence says: more people to judge, a larger budget, or a mended run."""
+    ends = [c for e in finding.evidence for c in e.health if c.number == 40 and c.ok is False and c.fatal]
+    short = any("cannot exclude" in reason for e in finding.evidence for reason in e.reasons)
+    if ends:
+        do = "give the attack a larger budget and run again"
+    else:
+        do = "give it more data and run again" if short else "mend the attack or the target and run again"
+    return f"{do}; this is no evidence of resistance"
+
+
+def _harden(finding: Finding, system: Any) -> str:
+    """Which controls to try next. What is in place already is named apart: it was there when the system broke."""
+    held = [id for id in finding.mitigations if in_place(id, finding.element, system)]
+    tried = _controls([id for id in finding.mitigations if id not in held])
+    beside = f" ({', '.join(map(clean, held))} {'is' if len(held) == 1 else 'are'} in place already)" if held else ""
+    if tried:
+        return f"harden with {tried}, then attack again{beside}"
+    return f"no {'further ' if held else ''}control in the catalogue: change the facts{beside}"
+
+
+def in_place(id: str, element: str, system: Any) -> bool:
+    """Whether a description says that a control protects an element: it lists it as active, or states all facts it changes."""
+    listed = any(c.type == id and c.state == "active" and c.on == element for c in getattr(system, "controls", ()))
+    if listed or id not in controls:
+        return listed
+    facts, free = _facts(controls.get(id))
+    return bool(facts) and all(_stated(system, f"{element}.{path}", value, free) for path, value in facts)
+
+
+def _facts(kind: Any) -> tuple[Sequence[tuple[str, Any]], Sequence[Any]]:
+    """The facts of a control with its defaults, and which of their values are its settings: those may be others."""
+    if not hasattr(kind, "facts"):
+        return kind.info.changes, ()
+    try:
+        one = kind()
+    except (TypeError, CasemateError):  # a control of somebody's own that has no defaults
+        return (), ()
+    return one.facts(), [getattr(one, field.name) for field in fields(one)]
+
+
+def _stated(system: Any, path: str, value: Any, free: Sequence[Any]) -> bool:
+    """Whether the description has the fact as the control would make it; of a setting, whatever it is set to."""
+    try:
+        found = system.fact(path).value
+    except (CasemateError, LookupError, AttributeError, ValueError):
+        return False
+    if found in (None, UNKNOWN, NO, "none", "unknown"):
+        return False
+    return value in free or str(found) == str(value)
 
 
 def _controls(ids: Sequence[str], most: int = 3) -> str:

@@ -18,6 +18,7 @@ from .words import clean, count_of, short
 MOST = 24  # groups drawn; the others are counted
 _LEFT, _WIDE, _HIGH = 18.0, 262.0, 22
 _APART = "Each interval holds for its own row alone: that two of them differ was not tested."
+_TESTED = "Each interval holds for its own row alone; whether two rows differ was tested for all pairs at once, at 95%."
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,10 @@ def _aside(evidence: Evidence, id: str, key: str, word: str) -> Aside | None:
     if not dots:
         return None
     shares = bool(rates)  # successes of a group over its rows
-    said = _said(held.get("gap"), evidence, dots, id, word) if rates else f"{_spoken(dots, evidence, word, shares)} [{id}]."
-    notes = [] if rates or len(dots) < 2 else [_APART]
+    gap = held.get("gap") if rates else evidence.extra.get(f"{key}_gap")
+    said = _said(gap, evidence, dots, id, word) if rates or gap else f"[{id}]."
+    said = said if rates else f"{_spoken(dots, evidence, word, shares)}{'; ' if gap else ' '}{said}"
+    notes = [] if rates or len(dots) < 2 else [_TESTED if gap else _APART]
     if len(dots) > MOST:
         more = count_of(len(dots) - MOST, f"more {word}", f"more {_many(word)}")
         notes.append(f"{more} left out here; the JSON report has all of them.")

@@ -31,15 +31,29 @@ def chart(held: Sequence[Held]) -> Drawn | None:
     if not found:
         return None
     plot = Plot(decades(FLOOR, 1.0), decades(FLOOR, 1.0), share, share, height=320)
-    others = [n for _, e, _ in found if (n := _others(e)) is not None]
-    parts = [_hushed(plot, min(others), max(_reached(points, min(others)) for _, _, points in found))] if others else []
+    others = [_others(e) for _, e, _ in found]
+    most = max((n for n in others if n is not None), default=None)
+    parts = [_hushed(plot, most, max(_reached(points, most) for _, _, points in found))] if most else []
     parts += [plot.frame("others taken for members, log scale", "members found"), plot.line([(FLOOR, FLOOR), (1, 1)], "guess")]
-    parts += [plot.curve(outline(Series(e.attack, points), 1.0), i) for i, (_, e, points) in enumerate(found)]
+    for i, ((_, e, points), own) in enumerate(zip(found, others, strict=True)):
+        parts += _vouched(plot, outline(Series(e.attack, points), 1.0), i, own if own != most else None)
     legend = [(swatch(i), f"{e.attack} [{id}]") for i, (id, e, _) in enumerate(found)]
     legend.append((line_swatch("guess"), "guessing"))
     label = "Members found against others taken for members: " + "; ".join(e.attack for _, e, _ in found)
-    caption = f"{_ALSO_BELOW} {_silent(min(others))}" if others else _ALSO_BELOW
-    return Drawn(plot.drawn(label, *parts), tuple(legend), caption)
+    said = [_ALSO_BELOW, *([_silent(most)] if most else [])]
+    pale = dict.fromkeys((e.attack, n) for (_, e, _), n in zip(found, others, strict=True) if n is not None and n != most)
+    said += [f"{attack} has {count_of(n, 'non-member')} and is pale left of {share(resolution(n))}." for attack, n in pale]
+    return Drawn(plot.drawn(label, *parts), tuple(legend), " ".join(said))
+
+
+def _vouched(plot: Plot, points: Sequence[Point], index: int, others: int | None) -> list[Markup]:
+    """One curve, pale where its own non-members, fewer than those of another, vouch for nothing."""
+    edge = resolution(others) if others else 0.0
+    left, right = [p for p in points if p[0] < edge], [p for p in points if p[0] >= edge]
+    if not left:
+        return [plot.curve(points, index)]
+    met = (edge, *left[-1][1:])
+    return [tag("g", plot.curve([*left, met], index), opacity="0.3"), plot.curve([met, *right], index)]
 
 
 def _silent(others: int) -> str:
@@ -123,9 +137,23 @@ def _summary(extra: Any) -> Grid:
          room(span(extra.get("auc_interval")), False)),
         ("Right if half of all were members", "" if balanced is None else share(balanced),
          room(span(extra.get("balanced_accuracy_interval")))),
-        ("Named as members", named, ""),
+        ("Named as members", named, ""), *_without(record(extra.get("blind"))),
     )  # fmt: skip
     return Grid(head=("Over all thresholds", "Value", ROOM), rows=rows)
+
+
+def _without(held: Any) -> list[tuple[str, str, str]]:
+    """The same without the model, and what the attack adds to it where that alone tells members from others."""
+    area, more = number(held.get("auc")), number(held.get("beyond"))
+    if area is None:
+        return []
+    near = span(held.get("auc_interval"))
+    at = f"{room(near, False)} (at {share(near.level)})" if near else ""
+    found = [("Area without the model, from the records alone", f"{area:.3f}", at)]
+    if held.get("clear") is True and more is not None:
+        reach = room(span(held.get("beyond_interval")), False)
+        found.append(("Advantage beyond that of the records alone", f"{more:+.3f}", reach))
+    return found
 
 
 def _precision(extra: Any) -> Grid | None:
@@ -165,6 +193,8 @@ def _brief(extra: Any, others: int | None, id: str) -> str:
         rate, held = kept[-1]
         found = rated(number(held.get("tpr")), span(held.get("interval")))
         said.append(f"{found} of members found at {share(rate)} false positives")
+    if record(extra.get("blind")).get("clear") is True:
+        said.append("members and others differ without the model: what is found may be that difference")
     if others and len(kept) < len(_rates(extra)):
         said.append(f"smaller rates refused, {count_of(others, 'non-member')} speak down to {share(resolution(others))}")
     return f"{'; '.join(said)} [{id}]."

@@ -255,7 +255,14 @@ def sentence(finding: Finding, system: Any, id: str) -> str:
         return f"{who} {does} {where}: {facts}, {cost_words(finding.cost or lead.cost, lead.case == 'evade')} [{id}]."
     label = {Status.RESISTED: "resisted", Status.MITIGATED: "mitigated"}.get(finding.status, LOOKS[finding.status].label.lower())
     reason = clean(finding.reason or "; ".join(lead.reasons[:1]))
-    return f"{where} against {who} {label}: {facts}, budget {clean(lead.budget)}{f' ({reason})' if reason else ''} [{id}]."
+    return f"{where} against {who} {label}: {facts}, budget {_plain(lead.budget)}{f' ({reason})' if reason else ''} [{id}]."
+
+
+def _plain(budget: str) -> str:
+    """``queries_per_row=150, days=7.0`` as ``150 queries per row, 7 days``; the text as it is where it is none of ours."""
+    parts = [re.fullmatch(r"([a-z_]+)=([0-9.e+]+)", part) for part in budget.split(", ")]
+    told = [f"{float(part[2]):,.10g} {part[1].replace('_', ' ')}" for part in parts if part]
+    return clean(", ".join(told) if len(told) == len(parts) else budget)
 
 
 def said(value: Any) -> str:

@@ -12,6 +12,7 @@ from ..core.evidence import Status
 from ..core.finding import Finding
 from ..core.identity import hash_file
 from ..core.system import System
+from ..trainers.limit import TRAINING, too_long, within
 from .bench import Bench
 from .engine import Applied, one_thread
 
@@ -61,7 +62,9 @@ def apply(bench: Bench, control: Any) -> Bench:
         if unfit:
             raise BadInput(f"{control.info.id}: {unfit}")
         recipe = control.harden_recipe(bench.recipe)
-        return replace(bench, recipe=recipe, target=wrap(recipe.fit(recipe.x, recipe.y, 0)))
+        with within(TRAINING, too_long(f"training with {control.info.id}", TRAINING)):
+            made = recipe.fit(recipe.x, recipe.y, 0)
+        return replace(bench, recipe=recipe, target=wrap(made))
     if bench.artifact is None or not bench.artifact.is_file():
         raise BadInput(f"{control.info.id}: no artifact is bound")
     pins = (*bench.pins, repr(control))

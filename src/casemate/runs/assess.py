@@ -192,7 +192,9 @@ def assess(
     samples: dict[str, dict[str, Any]] = {}
     cut: list[tuple[str, str, str]] = []
     for name, bench in ready.benches.items():
-        work = Work(store=own, workers=workers, deadline=deadline, source=source, applied=ready.applied)
+        work = Work(
+            store=own, workers=workers, deadline=deadline, source=source, applied=ready.applied, training=ready.deadline_s
+        )
         parts = run_cells(bench, ready.plans[name].cells, work, show)
         reason = ABSENT if only_stored else "the time ran out before it"
         found, missing, shots = evidence_of(bench, ready.plans[name], parts, reason)

@@ -12,18 +12,24 @@ from ..core.case import Evade
 from ..core.constraint import Ball
 from ..core.errors import BadInput, CasemateError, RunError
 from ..core.target import take, to_numpy
+from ..trainers.limit import too_long, within
 from .bench import Bench
 from .driver import Progress
 from .evade import Setting, baseline, run_evade
 from .kinds import KINDS, Built
 from .part import Part
 from .plan import BASELINE, Cell
+from .watched import allowed
 
 
-def execute(bench: Bench, cell: Cell, progress: Progress | None = None) -> Part:
-    """Run a cell. What the target does wrong comes back as a part with an ``error``, never as a silent pass."""
+def execute(bench: Bench, cell: Cell, progress: Progress | None = None, training: float | None = None) -> Part:
+    """Run a cell. What the target does wrong comes back as a part with an ``error``, never as a silent pass.
+
+    Args:
+        training: Seconds the whole run is given, where it is: no single training may take longer.
+    """
     try:
-        return _execute(bench, cell, progress)
+        return _execute(bench, cell, progress, training)
     except (KeyboardInterrupt, MemoryError):
         raise
     except BadInput as error:
@@ -37,8 +43,10 @@ def execute(bench: Bench, cell: Cell, progress: Progress | None = None) -> Part:
         return Part(facts={"error": f"{type(error).__name__}: {error}"})
 
 
-def _execute(bench: Bench, cell: Cell, progress: Progress | None) -> Part:
-    made = built(bench, cell)
+def _execute(bench: Bench, cell: Cell, progress: Progress | None, training: float | None) -> Part:
+    limit = allowed(training)
+    with within(limit, too_long(f"training a model for {cell.label}", limit)):  # an audit builds its case by a training
+        made = built(bench, cell)
     case, setting = made.case, setting_of(bench, cell)
     if cell.attack == BASELINE:
         assert isinstance(case, Evade)
@@ -48,7 +56,8 @@ def _execute(bench: Bench, cell: Cell, progress: Progress | None) -> Part:
         return run_evade(attack, case, setting, progress)
     from .sets import set_part
 
-    return set_part(attack, case, made.target or bench.target, cell.adversary, bench.services, bench.known, cell.seed)
+    target = made.target or bench.target
+    return set_part(attack, case, target, cell.adversary, bench.services, bench.known, cell.seed, training=training)
 
 
 def attack_of(cell: Cell) -> Any:

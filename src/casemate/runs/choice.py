@@ -6,7 +6,7 @@ from typing import Any
 
 from ..core.adversary import Adversary, Need
 from ..core.attack import attacks, unfitting
-from ..core.constraint import Ball
+from ..core.constraint import Ball, admits
 from ..core.errors import UsageError
 from ..core.sequences import Text
 from .bench import Bench, white_box_reason
@@ -81,7 +81,7 @@ def place_for(info: Any, bench: Bench) -> int | None:
             continue
         if "array" not in info.modality or bench.modality != "array" or "*" in info.within:
             return place  # of other modalities the constraint proposes the changes itself
-        if type(within).__name__ in info.within and (not isinstance(within, Ball) or within.norm in info.norms):
+        if admits(info.within, within) and (not isinstance(within, Ball) or within.norm in info.norms):
             return place
     return None
 

@@ -21,6 +21,7 @@ from ..core.goal import reached
 from ..core.oracle import Oracle
 from ..core.random import RowRandom
 from ..core.target import count, take, to_numpy
+from ..core.withheld import given
 
 TENTHS = 10  # yields (or queries of a dialogue) it takes to have a last tenth
 STILL = 0.05  # gain in the last tenth that says the attack was not done
@@ -366,7 +367,7 @@ def drive_set(
     """Run an attack that sees the whole set. The last claim stands when the budget ends it."""
     claim, stopped = None, ""
     try:
-        for i, found in enumerate(attack(oracle, case.blind(), rng=rng)):
+        for i, found in enumerate(attack(oracle, given(case.blind(), oracle.adversary, rng), rng=rng)):
             claim = found
             if progress:
                 progress(1 - 1 / (i + 2))

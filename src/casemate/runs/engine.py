@@ -52,6 +52,7 @@ class Work:
         deadline: ``time.monotonic()`` after which no further cell begins.
         source: Description path that a worker opens for itself.
         applied: Controls by id and parameters that a worker applies to its bench.
+        training: Seconds the run is given in all, which no single training may exceed; None: nobody said.
     """
 
     store: Store | None = None
@@ -59,6 +60,7 @@ class Work:
     deadline: float | None = None
     source: str = ""
     applied: Applied = ()
+    training: float | None = None
 
 
 def run_cells(bench: Bench, cells: Sequence[Cell], work: Work, show: Show) -> dict[str, Part]:
@@ -108,7 +110,7 @@ def _here(
         if _late(work):
             return
         tell(cell.label, 0.0)
-        yield cell, execute(bench, cell, lambda f, label=cell.label: tell(label, f))  # type: ignore[misc]
+        yield cell, execute(bench, cell, lambda f, label=cell.label: tell(label, f), work.training)  # type: ignore[misc]
 
 
 def _in_workers(
@@ -124,7 +126,8 @@ def _in_workers(
                 cell = queue.pop(0)
                 tell(cell.label, 0.0)
                 with _unheard():
-                    running[pool.submit(_work, work.source, bench.component, work.applied, identity, cell)] = cell
+                    line = (work.source, bench.component, work.applied, identity, cell, work.training)
+                    running[pool.submit(_work, *line)] = cell
             if not running:
                 return
             done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -191,9 +194,9 @@ def _opened(source: str, component: str, applied: Applied, identity: str | None)
     return bench
 
 
-def _work(source: str, component: str, applied: Applied, identity: str | None, cell: Cell) -> Part:
+def _work(source: str, component: str, applied: Applied, identity: str | None, cell: Cell, training: float | None) -> Part:
     # Claims may hold callables, which do not travel; what the evidence needs of them is in the rows and samples.
-    return replace(execute(_opened(source, component, applied, identity), cell), claims=None)
+    return replace(execute(_opened(source, component, applied, identity), cell, training=training), claims=None)
 
 
 def one_thread() -> None:

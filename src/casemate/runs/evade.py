@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..core.adversary import Adversary
 from ..core.case import Evade
+from ..core.constraint import admits
 from ..core.control import Service
 from ..core.endpoint import DAY, Endpoint
 from ..core.evidence import plain
@@ -226,7 +227,12 @@ def random_change(case: Evade, rng: RowRandom, draw: int) -> Any:
         origin = to_numpy(case.x)
         x = within.sample(origin, rng, case.row, (draw,))
         # Whole numbers would cut most of the change off.
-        return within.project(x.astype(origin.dtype) if origin.dtype.kind == "f" else x, origin)
+        x = x.astype(origin.dtype) if origin.dtype.kind == "f" else x
+        if not admits(("Region",), within):
+            return within.project(x, origin)
+        import torch
+
+        return to_numpy(within.project(torch.as_tensor(x), torch.as_tensor(origin)))
     if not hasattr(within, "propose"):
         return None
     single = isinstance(case.x, list | tuple)

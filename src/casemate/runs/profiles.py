@@ -41,6 +41,7 @@ QUICK = Profile(
     params={
         "evasion.pgd": {"steps": 20}, "evasion.apgd_ce": {"steps": 30}, "evasion.square": {"steps": 150},
         "evasion.fmn": {"steps": 50}, "evasion.transfer_surrogate": {"epochs": 4}, "evasion.transfer_similar": {"epochs": 5},
+        "poisoning.adaptive": {"trainings": 20},
     },
 )  # fmt: skip
 STANDARD = Profile(name="standard")

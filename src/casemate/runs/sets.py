@@ -28,11 +28,14 @@ from ..core.target import Recipe, Response, Target, count, take
 from ..judges.opinion import Opinion
 from ..judges.poisoned import with_records
 from ..judges.verdict import failures, unknowns, width_check
+from ..trainers.limit import allowing
 from .driver import Progress, drive_set
+from .ended import end_check, scope_of, scoped
 from .health import ASKING, FEW, differ
 from .kinds import KINDS, Judging
+from .named import numbered
 from .part import Part
-from .watched import PATIENCE, Watched, watched_recipe
+from .watched import PATIENCE, Watched, allowed, watched_recipe
 
 SPARE = 4096  # ledger ids for questions about no row of the case: known members, self-checks
 KEPT = 12  # claims on the way that are judged too, for the curve
@@ -50,48 +53,55 @@ def run_set(
 
 def set_part(
     attack: Any, case: AnyCase, target: Target | None, adversary: Adversary, controls: tuple[Service, ...], known: Known,
-    seed: int, progress: Progress | None = None, *, patience: float | None = PATIENCE,
+    seed: int, progress: Progress | None = None, *, patience: float | None = PATIENCE, training: float | None = None,
 ) -> Part:  # fmt: skip
     """Run one set cell.
 
     Args:
         target: The deployed target; may be None for `Smuggle`, and for `Poison`, which retrains.
         patience: Seconds one call of the target may take before it counts as hanging.
+        training: The same for one training. None: the seconds of the adversary's budget, an hour where it has none; never less
+            than a call may take.
 
     Raises:
         TargetFailed: The target (or a retrained one) raised, hung, or answered nonsense.
     """
     began = time.perf_counter()
+    limit = allowed(training or adversary.budget.seconds, patience)
     check_set(case, target)
     kind = KINDS[case.kind]
     ids = kind.size(case) + SPARE
     watched = None if target is None else Watched(target, patience)
     if hasattr(case, "recipe"):
         watching: Any = case  # what a case that trains calls its own
-        case = replace(watching, recipe=watched_recipe(watching.recipe, patience))
+        case = replace(watching, recipe=watched_recipe(watching.recipe, patience, limit))
     if known.recipe is not None:
-        known = replace(known, recipe=watched_recipe(known.recipe, patience))
+        known = replace(known, recipe=watched_recipe(known.recipe, patience, limit))
+    told, known = numbered(case, known, watched)
     meter = Meter(np.arange(ids))
     days = case.within_s / DAY if isinstance(case, Stall | Harvest) else adversary.budget.days
     door: Target = _Nobody() if watched is None else watched
     endpoint = Endpoint(
-        door, controls, accounts=adversary.budget.accounts, days=days, retrain=_trainer(known.recipe, case, patience)
+        door, controls, accounts=adversary.budget.accounts, days=days, retrain=_trainer(known.recipe, told, patience)
     )
     oracle = Oracle(endpoint, adversary, meter, known)
     before = None if target is None else target.state()
     start = _answers(case, watched, meter)
     tape = _Tape(attack, meter)
     until = None if adversary.budget.seconds is None else time.monotonic() + adversary.budget.seconds
-    claim, stopped = drive_set(tape, oracle, case, RowRandom(seed).fork(zlib.crc32(attack.info.id.encode())), progress, until)
+    rng = RowRandom(seed).fork(zlib.crc32(attack.info.id.encode()))
+    with allowing(limit):
+        claim, stopped = drive_set(tape, oracle, told, rng, progress, until)
     opinion = kind.judge(Judging(
-        attack=attack, case=case, claim=claim, kept=tape.kept(), endpoint=endpoint, meter=meter, seed=seed, target=watched,
-        recipe=known.recipe,
+        attack=attack, case=told if hasattr(told, "recipe") else case, claim=claim, kept=tape.kept(), endpoint=endpoint,
+        meter=meter, seed=seed, target=watched, recipe=known.recipe,
     ))  # fmt: skip
     facts = {
         "opinion": opinion.to_facts(), "stopped": stopped, "copy": oracle.on_copy, "kind": case.kind,
         "days": endpoint.now / DAY, "accounts": len(endpoint.used),
         "calls": sum(meter.total[kind] for kind in ASKING), "answers_changed": _changed(start, case, watched, meter),
-        "state_kept": target is None or target.state() == before, "budget_kept": _kept(meter, adversary, ids),
+        "scope": scope_of(attack, case, adversary, meter), "state_kept": target is None or target.state() == before,
+        "budget_kept": _kept(meter, adversary, ids),
     }  # fmt: skip
     return Part(
         rows=opinion.rows,
@@ -121,8 +131,8 @@ def set_evidence(
     """Evidence from a part, fresh or stored. Pure."""
     facts = plain(part.facts)
     opinion = Opinion.from_facts(facts["opinion"], part.rows)
-    health = _health(opinion, facts)
-    verdict, reasons = _verdict(opinion, health)
+    health = _health(opinion, facts, part.spent)
+    verdict, reasons = _verdict(opinion, health, scoped(facts.get("scope")))
     extra = dict(opinion.extra)
     if facts["stopped"]:
         extra["stopped"] = facts["stopped"]
@@ -206,7 +216,7 @@ def _kept(meter: Meter, adversary: Adversary, size: int) -> bool:
     return bool(ok)
 
 
-def _health(opinion: Opinion, facts: dict[str, Any]) -> tuple[Check, ...]:
+def _health(opinion: Opinion, facts: dict[str, Any], spent: dict[str, int]) -> tuple[Check, ...]:
     changed = facts.get("answers_changed")
     detail = "hash before and after" + ("" if changed is None else "; the first rows asked again")
     if changed:
@@ -215,6 +225,7 @@ def _health(opinion: Opinion, facts: dict[str, Any]) -> tuple[Check, ...]:
         Check(2, "target untouched", bool(facts["state_kept"]) and not changed, detail),
         Check(23, "budget kept", bool(facts["budget_kept"]), "ledger against budget"),
         *opinion.checks,
+        end_check(facts["stopped"], facts.get("scope"), spent),
     ]
     kind = facts.get("kind")
     if kind in KINDS and KINDS[kind].asking:  # the others are read off a file, a training or the ledger itself
@@ -224,8 +235,11 @@ def _health(opinion: Opinion, facts: dict[str, Any]) -> tuple[Check, ...]:
     return tuple(sorted(found, key=lambda check: check.number))
 
 
-def _verdict(opinion: Opinion, health: tuple[Check, ...]) -> tuple[Verdict, tuple[str, ...]]:
-    """The judge's rule decides a break; what is not broken is resisted only by a healthy attack that measured something."""
+def _verdict(opinion: Opinion, health: tuple[Check, ...], scope: str) -> tuple[Verdict, tuple[str, ...]]:
+    """The judge's rule decides a break; what is not broken is resisted only by a healthy attack that measured something.
+
+    `scope` names the budget that a `resisted` stands for, where it may have held the attack back.
+    """
     sick = failures(health)
     if opinion.broken:
         beside: tuple[str, ...] = ()
@@ -238,7 +252,7 @@ def _verdict(opinion: Opinion, health: tuple[Check, ...]) -> tuple[Verdict, tupl
     if opinion.line is not None and opinion.interval is not None and opinion.interval.high >= opinion.line:
         undecided = f"{opinion.n} samples cannot exclude {opinion.line:g}: the interval is {opinion.interval}"
         return Verdict.INCONCLUSIVE, (*opinion.why, undecided)
-    return Verdict.RESISTED, opinion.why
+    return Verdict.RESISTED, (*opinion.why, *((scope,) if scope else ()))
 
 
 class _Nobody:

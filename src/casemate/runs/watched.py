@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import functools
-import math
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import FrameType
 from typing import Any
 
 from ..core.adversary import Need
 from ..core.errors import CasemateError, NotGranted, TargetFailed
 from ..core.target import Jacobian, Recipe, Response, Slope, Target, count
+from ..trainers.limit import TRAINING, too_long, within
 
 PATIENCE = 300.0  # seconds; a slow model with a full batch takes a few
 
@@ -97,44 +94,44 @@ def watched(target: Target) -> Target:
     return Watched(target, None if hasattr(getattr(target, "model", None), "pace_per_s") else PATIENCE)
 
 
-def watched_recipe(recipe: Recipe, patience: float | None = PATIENCE) -> Recipe:
-    """A recipe whose training and whose models are watched; what it returns may be anything `wrap` takes."""
+def allowed(seconds: float | None, patience: float | None = PATIENCE) -> float:
+    """Seconds one training may take in a run that is given so many in all: an hour where nobody said; never less than a call."""
+    return TRAINING if seconds is None else max(seconds, patience or 0.0)
+
+
+def watched_recipe(recipe: Recipe, patience: float | None = PATIENCE, training: float | None = TRAINING) -> Recipe:
+    """A recipe whose training and whose models are watched; what it returns may be anything `wrap` takes.
+
+    Args:
+        patience: Seconds one call of a model may take.
+        training: Seconds one training may take.
+    """
     from ..targets.wrap import wrap
 
-    @functools.wraps(recipe.fit)
+    train = recipe.fit  # alone: a function shows what it holds on to, and the recipe holds the owner's data
+
+    @functools.wraps(train)
     def fit(x: Any, y: Any, seed: int) -> Target:
-        # Training takes longer than answering, and how long nobody knows: only what it raises is caught.
-        with watch("the recipe", None):
-            made = recipe.fit(x, y, seed)
+        which = f"training by the recipe ({getattr(train, '__name__', type(train).__name__)}, {count(x)} rows, seed {seed})"
+        with watch("the recipe", training, too_long(which, training)):
+            made = train(x, y, seed)
         return Watched(wrap(made), patience)
 
     return replace(recipe, fit=fit)
 
 
 @contextmanager
-def watch(what: str, patience: float | None) -> Iterator[None]:
-    """Turn whatever the block raises into `TargetFailed`, and interrupt it after `patience` seconds.
+def watch(what: str, patience: float | None, said: str = "") -> Iterator[None]:
+    """Turn whatever the block raises into `TargetFailed`, and interrupt it after `patience` seconds (see `within`).
 
-    The interruption needs a POSIX signal and the main thread, where the block runs on unchanged (thread-local state is
-    the target's own). Code that never returns to Python cannot be interrupted here: a worker process is ended from outside.
+    Args:
+        said: What the error says where it was interrupted; left out, that there was no answer.
     """
-    timed = patience is not None and hasattr(signal, "setitimer")
-    timed = timed and threading.current_thread() is threading.main_thread()
-    timed = timed and signal.getitimer(signal.ITIMER_REAL)[0] == 0  # somebody else's alarm is theirs
-
-    def ring(number: int, frame: FrameType | None) -> None:
-        raise TargetFailed(f"{what} hangs: no answer within {patience:g} s")
-
-    old = signal.signal(signal.SIGALRM, ring) if timed else None
+    said = said or (f"{what} hangs: no answer within {patience:g} s" if patience is not None else "")
     try:
-        if timed and patience is not None:
-            signal.setitimer(signal.ITIMER_REAL, max(patience, math.ulp(1.0)))
-        yield
+        with within(patience, said):
+            yield
     except (CasemateError, KeyboardInterrupt, MemoryError):
         raise
     except BaseException as error:
         raise TargetFailed(f"{what} failed: {type(error).__name__}: {error}") from error
-    finally:
-        if timed:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, old)

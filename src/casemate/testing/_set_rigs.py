@@ -102,8 +102,8 @@ def misread_setup(variant: Variant) -> Setup:
 
 def infer_setup(variant: Variant) -> Setup:
     tally = Tally()
-    recipe, target, truth = _trained(tally)
-    x, y = np.concatenate([recipe.x, truth.x]), np.concatenate([recipe.y, truth.y])
+    recipe, target, truth = _trained(tally, 80)  # of whom 60 are candidates: the others are nobody's business
+    x, y = np.concatenate([recipe.x[:60], truth.x[:60]]), np.concatenate([recipe.y[:60], truth.y[:60]])
     known = Known(data=(recipe.x[:20], recipe.y[:20]), recipe=recipe)
     others = cloud(60, 4)
     case = Infer(x=x, y=y, truth=np.arange(len(y)) < 60, population=Holdout(x=others[0], y=others[1]))

@@ -22,6 +22,7 @@ from ..core.oracle import Meter
 from ..core.target import count, take, to_numpy
 from ..runs.api import check_granted
 from ..runs.evade import run_evade
+from ._data_rules import data
 from ._input_rules import batch, constraint, failure, order, record, rescale, setting_of, shift, stands
 from ._trial import Gate, Trial, trial, unlike
 from .contract import Check, ContractBroken, demand, distance, raised, run_all
@@ -59,6 +60,8 @@ def attack_checks(attack: Any, *, rigs: Sequence[Rig] | None = None) -> Iterator
 
 def _rules(attack: Any) -> Iterator[Rule]:
     yield from (_needs, _seed, _arrays, _target, _ledger, _budget, _refusal)
+    if attack.info.scope == "set":
+        yield data
     if attack.info.case != "evade":
         yield _claim
         return

@@ -3,7 +3,8 @@
 All models see the same inputs and differ in which rows count, in their labels, or both. Then the part of a Newton step that
 costs something, the sum over rows of a weight times the products of every two columns, is one matrix product for all models:
 the products of columns are made once and never again. Where there are many coefficients (`LARGE`) that sum is dear and its matrix
-large: there each model is solved on its own rows, by conjugate gradients that never make the matrix.
+large: there models of like rows are solved by what they share (`nearby`), and others, or those that it leaves, each on its own
+rows by conjugate gradients that never make the matrix.
 """
 
 from __future__ import annotations
@@ -16,15 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+from . import nearby
 from .learners import Softmax
 
 Floats = NDArray[np.float64]
 WORK_BYTES = 1 << 27  # of weights of rows at once: models are solved in groups that fit
 PAIR_BYTES = 1 << 27  # of products of columns kept; more are made anew in each step
 HALVINGS = 40
-# Coefficients above which each model is solved alone. One of the digits' 65 x 10 took 230 ms by its matrix, 83 ms by
-# conjugate gradients among others, 36 ms so.
+# Coefficients above which no model's matrix is made. One of the digits' 65 x 10 took 230 ms by its matrix, 83 ms by conjugate
+# gradients among others, 36 ms by them alone, and 10 ms as one of 32 near one another.
 LARGE = 100
+# And of three classes or more above which models of like rows are solved by what they share: 32 of ten classes took 37 ms so at
+# 30 coefficients and 57 at 60, by their matrices 545 and 629; of three classes 31 at 39, where their matrices took 34.
+NEAR = 25
+FOLD = 2  # times that all rows are trained on by all models, from which on a model on all of them pays
 ROUNDS = 200  # of conjugate gradients at most; a direction found by fewer still leads down
 
 
@@ -48,7 +54,10 @@ def fit(
         lack the logarithm of its share (0 for the others). And for each model what went wrong, "" where nothing did.
     """
     columns = 1 if classes == 2 else classes
-    if (x.shape[1] + 1) * columns > LARGE:
+    size = (x.shape[1] + 1) * columns
+    if y.ndim == 1 and size > (LARGE if classes == 2 else NEAR) and np.count_nonzero(weights) >= FOLD * len(x):
+        return _by_likeness(learner, x, y, weights, classes)
+    if size > LARGE:
         return _one_by_one(learner, x, y, weights, classes)
     table = _Table(x)
     group = max(1, WORK_BYTES // (8 * len(x) * (columns * (columns + 1) // 2 + 2 * columns)))
@@ -57,6 +66,23 @@ def fit(
         some = slice(start, min(start + group, len(weights)))
         solved = _Group(learner, table, y if y.ndim == 1 else y[some], weights[some], classes).solve()
         found[some], why[some] = solved
+    return found, why
+
+
+def _by_likeness(
+    learner: Softmax, x: NDArray[Any], y: NDArray[Any], weights: NDArray[Any], classes: int
+) -> tuple[Floats, list[str]]:
+    """What they share first; then whoever that leaves one by one."""
+    made, done = nearby.solve(learner, x, y, weights, classes)
+    if classes == 2:
+        made = np.concatenate([-made / 2, made / 2], 2)
+    else:
+        made[:, -1] -= made[:, -1].mean(1, keepdims=True)  # all intercepts may rise together; theirs add up to 0
+    found, why = np.concatenate([made, np.zeros((len(made), 1, classes))], 1), [""] * len(weights)
+    left = np.flatnonzero(~done)
+    found[left], said = _one_by_one(learner, x, y, weights[left], classes)
+    for i, each in zip(left, said, strict=True):
+        why[i] = each
     return found, why
 
 

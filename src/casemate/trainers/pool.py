@@ -6,6 +6,7 @@ they started. A process is a fresh interpreter with one thread for arithmetic, w
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import queue
@@ -17,13 +18,17 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
+from .limit import TooLong, too_long, within
+
 Task = Callable[[Any, Any], Any]
 Done = tuple[int, Any, str]  # which job, its result, what went wrong ("" where nothing did)
 START_SECONDS = 4.0  # a process that loads torch or scikit-learn took 1.5 to 3 s on a busy machine; saving less is no saving
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-def spread(task: Task, shared: Any, jobs: Sequence[Any], workers: int | None = None) -> Iterator[Done]:
+def spread(
+    task: Task, shared: Any, jobs: Sequence[Any], workers: int | None = None, limit: float | None = None
+) -> Iterator[Done]:
     """Do ``task(shared, job)`` for every job and yield each as it is done, in any order.
 
     A job that raises, or whose process dies, is reported and the others go on. Leaving the loop early, as an interruption
@@ -34,29 +39,41 @@ def spread(task: Task, shared: Any, jobs: Sequence[Any], workers: int | None = N
         shared: What all jobs need; sent to each process once.
         jobs: What each needs.
         workers: Processes; None: one for each core, where that is faster; 1: none.
+        limit: Seconds one job may take; None: any number. The first that takes longer ends them all: what one training does,
+            the next would do too.
+
+    Raises:
+        TooLong: A job was cut. Here that needs a POSIX signal and the main thread; a process is ended wherever it is.
     """
     started = time.perf_counter()
     rest = list(range(len(jobs)))
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         for place in rest[:1]:
-            yield _here(task, shared, jobs[place], place)
+            yield _here(task, shared, jobs[place], place, limit, len(jobs))
         rest = rest[1:]
         workers = min(workers, len(rest))
         saved = (time.perf_counter() - started) * len(rest) * (1 - 1 / max(1, workers))
         workers = workers if saved > START_SECONDS else 1
     sent = _sendable(task, shared) if workers > 1 else None
     if sent is not None:
-        rest = yield from _Crew(sent, jobs, rest, min(workers, len(rest))).work()
+        rest = yield from _Crew(sent, jobs, rest, min(workers, len(rest)), limit).work()
     for place in rest:
-        yield _here(task, shared, jobs[place], place)
+        yield _here(task, shared, jobs[place], place, limit, len(jobs))
 
 
-def _here(task: Task, shared: Any, job: Any, place: int) -> Done:
+def _here(task: Task, shared: Any, job: Any, place: int, limit: float | None = None, jobs: int = 1) -> Done:
     try:
-        return place, task(shared, job), ""
+        with within(limit, _cut(place, jobs, limit)):
+            return place, task(shared, job), ""
+    except TooLong:
+        raise
     except Exception as error:  # noqa: BLE001 - a user's own code may raise anything, and the other jobs still count
         return place, None, _said(error)
+
+
+def _cut(place: int, jobs: int, limit: float | None) -> str:
+    return too_long(f"training {place + 1} of {jobs}", limit)
 
 
 def _said(error: Exception) -> str:
@@ -75,10 +92,10 @@ def _sendable(task: Task, shared: Any) -> bytes | None:
 class _Crew:
     """Processes, and a thread for each that hands it jobs."""
 
-    def __init__(self, sent: bytes, jobs: Sequence[Any], rest: list[int], workers: int) -> None:
-        self._sent, self._jobs, self._rest = sent, jobs, rest
+    def __init__(self, sent: bytes, jobs: Sequence[Any], rest: list[int], workers: int, limit: float | None = None) -> None:
+        self._sent, self._jobs, self._rest, self._limit = sent, jobs, rest, limit
         self._waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._told: queue.SimpleQueue[Done | None] = queue.SimpleQueue()  # None: a process is gone
+        self._told: queue.SimpleQueue[Done | TooLong | None] = queue.SimpleQueue()  # None: a process is gone
         for place in rest:
             self._waiting.put(place)
         code = "from casemate.trainers.pool import serve; serve()"
@@ -101,6 +118,8 @@ class _Crew:
                 if told is None:
                     alive -= 1
                     continue
+                if isinstance(told, TooLong):
+                    raise told
                 left.discard(told[0])
                 yield told
         finally:
@@ -122,8 +141,10 @@ class _Crew:
                 place = self._waiting.get_nowait()
                 pickle.dump(self._jobs[place], process.stdin, pickle.HIGHEST_PROTOCOL)
                 process.stdin.flush()
-                result, why = pickle.load(process.stdout)  # noqa: S301 - from our own process
+                result, why = self._answer(process, place)
                 self._told.put((place, result, why))
+        except TooLong as error:
+            self._told.put(error)
         except queue.Empty:
             pass
         except (OSError, EOFError, ValueError, pickle.PickleError):
@@ -131,6 +152,29 @@ class _Crew:
                 self._told.put((place, None, "its process died"))
         finally:
             self._told.put(None)
+
+
+    def _answer(self, process: subprocess.Popen[bytes], place: int) -> Any:
+        """What the process says of its job; it is ended where it says nothing in time, whatever it is doing."""
+        over = threading.Event()
+
+        def end() -> None:
+            over.set()
+            process.kill()
+
+        clock = threading.Timer(self._limit, end) if self._limit not in (None, math.inf) else None
+        if clock is not None:
+            clock.daemon = True
+            clock.start()
+        try:
+            return pickle.load(process.stdout)  # type: ignore[arg-type]  # noqa: S301 - from our own process
+        except (OSError, EOFError, ValueError, pickle.PickleError) as error:
+            if over.is_set():
+                raise TooLong(_cut(place, len(self._jobs), self._limit)) from error
+            raise
+        finally:
+            if clock is not None:
+                clock.cancel()
 
 
 def serve() -> None:

@@ -166,3 +166,26 @@ def test_every_registered_attack_can_be_made_and_refuses_counts_below_one():
                     kind(**{name: 0})
                 refused += 1
     assert refused > 10
+
+
+@dataclass(frozen=True)
+class Known(Weighted):
+    """The same with a domain and a way to draw from it, for who sees labels alone and for the baseline of chance."""
+
+    low: float = 0.0
+    high: float = 1.0
+
+    def sample(self, origin, rng, rows, key):
+        return origin + self.radius * (2 * rng.uniform(rows, (*key, 9), origin.shape[1:]) - 1)
+
+
+@pytest.mark.parametrize("may", [None, cm.Need.LABEL], ids=["everything", "labels"])
+def test_the_suite_works_in_an_own_constraint(may):
+    """It used to say that it knew no attack for one, though a dozen move in it."""
+    toy, x, y, pull, lead = rows(12)
+    share = (0.0, 0.0, 0.25, 0.5, 1.0, 1.0, 0.1, 0.1)
+    within = Known(1.5 * float(np.median(lead / (np.abs(pull) @ share))), share)
+    held = {} if may is None else {"adversary": cm.Adversary(name="caller", may=may, budget=cm.Budget(queries_per_row=800))}
+    evidence = cm.run("suite.standard", toy.module("float64"), cm.Evade(x, y, within), seed=0, **held)
+    assert evidence.rate > 0.3 and evidence.rows["inside"][evidence.rows["broken"]].all()
+    assert evidence.baseline is not None and evidence.baseline.rate <= evidence.rate

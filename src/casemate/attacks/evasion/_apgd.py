@@ -1,7 +1,8 @@
 """Auto-PGD, whatever it climbs: steps that shorten row by row when progress stalls, in linf, l2 and l1.
 
 In linf and l2 (arXiv:2003.01690) the step begins at twice the radius and carries momentum. In l1 (arXiv:2103.01208) it
-begins at the radius, goes along few coordinates, and their share follows the sparsity of the best point so far.
+begins at the radius, goes along few coordinates, and their share follows the sparsity of the best point so far. In a
+constraint of the user's own it is as in l2 or linf, by what its steps follow, with projections in place of clipping.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from torch import Tensor
 
 from ...core.case import Evade
 from ...core.constraint import Ball
-from ...core.errors import BadInput
 from ...core.goal import Loss
 from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from .._rows import Rows, started
 from . import _l1
 from ._losses import steepest
+from ._own import Room, room
 
 FIRST, SHRINK, LEAST = 0.22, 0.03, 0.06  # distances between checkpoints, as shares of the steps
 RISES = 0.75  # share of steps that must raise the loss
@@ -54,14 +55,6 @@ class Plan:
     common: bool = True
 
 
-def ball_of(case: Evade, name: str) -> Ball:
-    """The case's ball, of a norm that is known here."""
-    ball = case.within
-    if not isinstance(ball, Ball) or ball.norm not in NORMS:
-        raise BadInput(f"{name} moves inside a Ball of {', '.join(NORMS[:-1])} or {NORMS[-1]}; got {ball!r}")
-    return ball
-
-
 def checkpoints(steps: int) -> frozenset[int]:
     """The steps before which progress is judged: ``ceil(p_j * steps)`` with p_1 = 0.22 and shrinking distances."""
     marks, before, here = [], 0.0, FIRST
@@ -72,7 +65,7 @@ def checkpoints(steps: int) -> frozenset[int]:
 
 
 def begin(oracle: Oracle, case: Evade) -> Rows:
-    """All rows of a case. State, for linf: `floor` and `ceiling` ``(n, *shape)``, the ends of each value's range."""
+    """All rows of a case. State, for a Ball of linf: `floor` and `ceiling` ``(n, *shape)``, the ends of each value's range."""
     at, ball = Rows.begin(case), case.within
     if not isinstance(ball, Ball) or ball.norm != "linf":
         return at
@@ -85,8 +78,7 @@ def scattered(at: Rows, case: Evade, rng: RowRandom, restart: int) -> Rows:
 
     In l1 the random point is a normal one (of the domain's size) projected onto the ball, as published.
     """
-    ball, start = case.within, started(case) if restart == 0 else None
-    assert isinstance(ball, Ball)
+    ball, start = room(case), started(case) if restart == 0 else None
     if start is not None:
         return at.at(start)
     shape = tuple(at.x.shape[1:])
@@ -114,8 +106,7 @@ def climb(oracle: Oracle, case: Evade, at: Rows, plan: Plan) -> Generator[Rows, 
 
 
 def _run(oracle: Oracle, case: Evade, at: Rows, plan: Plan, steps: int, scale: float, given: bool) -> Generator[Rows, Rows, Rows]:
-    ball = case.within
-    assert isinstance(ball, Ball)
+    ball = room(case)
     sparse, since = ball.norm == "l1", 0
     every = max(int(OFTEN * steps), 1)
     marks = frozenset(range(every, steps, every)) if sparse else checkpoints(steps)
@@ -137,7 +128,7 @@ def _run(oracle: Oracle, case: Evade, at: Rows, plan: Plan, steps: int, scale: f
     return at
 
 
-def _afresh(at: Rows, ball: Ball, given: bool) -> Rows:
+def _afresh(at: Rows, ball: Room, given: bool) -> Rows:
     """Nothing seen yet and the longest step. `given`: the rows come from another run, whose sparsity goes on."""
     none = torch.full_like(at.loss, -torch.inf)
     zero, x = torch.zeros_like(at.loss), at.x
@@ -179,7 +170,7 @@ def _check(at: Rows, slope: Tensor, length: int) -> tuple[Rows, Tensor]:
     return at, slope
 
 
-def _check_sparse(at: Rows, slope: Tensor, ball: Ball) -> tuple[Rows, Tensor]:
+def _check_sparse(at: Rows, slope: Tensor, ball: Room) -> tuple[Rows, Tensor]:
     """At a checkpoint in l1: the share of moving coordinates follows the best point.
 
     Rows whose best point became sparser by more than 5 % take the longest step again, from their best point; the others
@@ -202,42 +193,44 @@ def _back(at: Rows, slope: Tensor, which: Tensor) -> tuple[Rows, Tensor]:
     return at.at(_put(at.x, which, at.state["top"])), _put(slope, which, at.state["top_slope"])
 
 
-def _move(at: Rows, slope: Tensor, ball: Ball, share: float) -> Rows:
+def _move(at: Rows, slope: Tensor, ball: Room, share: float) -> Rows:
     """A projected step, mixed with the move before it. Works in place on what it made itself."""
     state, x = at.state, at.x
+    ends = "floor" in state  # a Ball of linf: each value has a range of its own, and clipping to it is cheap
     ahead = steepest(slope, ball.norm).mul_(_wide(state["step"], x)).add_(x)
-    if ball.norm == "linf":
+    if ends:
         ahead.clamp_(state["floor"], state["ceiling"])
     else:
         ahead = ball.project(ahead, at.origin)
     # x + share (ahead - x) + (1 - share) (x - before), in three passes
     mixed = ahead.mul_(share).add_(x, alpha=2 - 2 * share).sub_(state["before"], alpha=1 - share)
-    to = mixed.clamp_(state["floor"], state["ceiling"]) if ball.norm == "linf" else ball.project(mixed, at.origin)
+    to = mixed.clamp_(state["floor"], state["ceiling"]) if ends else ball.project(mixed, at.origin)
     return at.keep(before=x).at(to)
 
 
-def _move_sparse(at: Rows, slope: Tensor, ball: Ball, scale: float) -> Rows:
+def _move_sparse(at: Rows, slope: Tensor, ball: Room, scale: float) -> Rows:
     """A step along the coordinates of largest slope, projected exactly; no momentum.
 
     Unlike as published, coordinates that are at the end of the domain already leave their place to others.
     """
+    assert isinstance(ball, Ball)
     edge = ROUNDING * (ball.high - ball.low)
     stuck = torch.where(slope > 0, at.x >= ball.high - edge, at.x <= ball.low + edge)
     step = _wide(at.state["step"], at.x) * _l1.sparse(slope, at.state["share"], stuck)
     return at.at(_l1.project(at.x + step, at.origin, ball, scale))
 
 
-def _reach(at: Rows, ball: Ball) -> float:
+def _reach(at: Rows, ball: Room) -> float:
     """The radius, or with none (health check 14) half of the domain."""
     size = math.sqrt(math.prod(at.x.shape[1:])) if ball.norm == "l2" else 1.0
     return min(ball.radius, (ball.high - ball.low) / 2 * size)
 
 
-def _longest(ball: Ball, size: int) -> float:
+def _longest(ball: Room, size: int) -> float:
     return min(ball.radius, (ball.high - ball.low) / 2 * size)
 
 
-def _changed(x: Tensor, origin: Tensor, ball: Ball) -> Tensor:
+def _changed(x: Tensor, origin: Tensor, ball: Room) -> Tensor:
     """How many values of each row were moved, by more than rounding."""
     return ((x - origin).abs() > ROUNDING * (ball.high - ball.low)).flatten(1).sum(1)
 

@@ -21,6 +21,7 @@ from ...core.errors import BadInput, NotGranted
 from ...core.goal import Wrong, reached
 from ...core.oracle import Oracle
 from ...core.target import to_numpy
+from ._own import ball_of
 from ._subspace import frequencies, low_frequency
 
 Talk = Generator[Ask | Claim, Answer, Any]
@@ -40,14 +41,23 @@ def enter(oracle: Oracle, case: Evade, rng: np.random.Generator, info: AttackInf
     Raises:
         BadInput: The constraint is no Ball, or one of a norm that the attack does not know.
     """
-    ball = case.within
-    if not isinstance(ball, Ball) or ball.norm not in info.norms:
-        raise BadInput(f"{info.id} walks in a Ball of {' or '.join(info.norms)}; got {ball!r}")
+    ball = ball_of(case, info.id, info.norms, "how near a point is, and the way to the input, are those of a norm", "walks in")
+    walk = Walk(ball, start_of(case, info.id), rng, min(float(oracle.left(case.row)[0]), oracle.affordable))
+    walk.plain = plain
+    begun(walk, oracle, case)
+    return walk
+
+
+def start_of(case: Evade, name: str) -> NDArray[Any]:
+    """The one input of a case ``(*shape)``: numbers, or refused."""
     origin = np.asarray(to_numpy(case.x))[0]
     if origin.dtype.kind not in "fiub":
-        raise BadInput(f"{info.id} changes numbers; got inputs of {origin.dtype}")
-    walk = Walk(ball, origin, rng, min(float(oracle.left(case.row)[0]), oracle.affordable))
-    walk.plain = plain
+        raise BadInput(f"{name} changes numbers; got inputs of {origin.dtype}")
+    return np.asarray(origin)
+
+
+def begun(walk: Walk, oracle: Oracle, case: Evade) -> None:
+    """Give a walk the points that the case and the adversary's data offer for a start."""
     given = () if case.start is None else walk.points([np.asarray(to_numpy(case.start))[0]])
     known = _known(oracle, case, walk)
     # Noise of one class only is rare where any other will do, and the rule where one class is wanted.
@@ -55,7 +65,6 @@ def enter(oracle: Oracle, case: Evade, rng: np.random.Generator, info: AttackInf
         walk.firsts, walk.lasts = given, known
     else:
         walk.firsts = (*given, *known)
-    return walk
 
 
 def _known(oracle: Oracle, case: Evade, walk: Walk) -> tuple[NDArray[Any], ...]:

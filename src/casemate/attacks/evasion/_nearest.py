@@ -20,6 +20,7 @@ from ...core.goal import Becomes, Loss, Routed, Vanish, Wrong, reached
 from ...core.oracle import Oracle
 from ...core.target import Response
 from .._rows import Rows
+from . import _own
 
 ROUNDINGS = 16  # of the largest logit
 
@@ -84,10 +85,8 @@ def distance(x: Tensor, origin: Tensor, norm: str) -> Tensor:
 
 def ball_of(case: Evade, attack: str, norms: tuple[str, ...]) -> Ball:
     """The ball of a case, of one of `norms`; anything else is refused by name."""
-    ball = case.within
-    if not isinstance(ball, Ball) or ball.norm not in norms:
-        raise BadInput(f"{attack} looks for the smallest change inside a Ball of {' or '.join(norms)}; got {ball!r}")
-    return ball
+    why = "its steps follow from what a norm calls near"
+    return _own.ball_of(case, attack, norms, why, "looks for the smallest change inside")
 
 
 def margin(case: Evade, attack: str) -> Loss:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...core.case import Evade
-from ...core.constraint import Ball
 from ...core.errors import BadInput, Refused
 from ...core.oracle import Oracle
 from .._rows import Rows, started
 from ._losses import steepest
+from ._own import Own, Room, room
 from ._scores import allowance, losses, take_in
 from ._subspace import frequencies, low_frequency
 
@@ -70,13 +70,13 @@ class Plan:
 
 
 def ascend(oracle: Oracle, case: Evade, plan: Plan, noise: Noise) -> Generator[Rows, Rows, Rows]:
-    """Climb by slopes estimated along `noise`, inside a ball of ``linf`` or ``l2``, as long as the budget lasts.
+    """Climb by slopes estimated along `noise`, inside a ball of ``linf`` or ``l2`` or a constraint of the user's own, as long as
+    the budget lasts.
 
     A row whose neighbours all answer alike (scores that are rounded, or a plateau) looks twice as far the next time; one
     that stopped rising goes back to its best point and halves its step.
     """
-    ball = case.within
-    assert isinstance(ball, Ball)
+    ball = room(case)
     at = begin(case, ball, plan)
     for step in range(plan.steps + 1):
         # One query is kept for where the move leads: nobody would have seen it.
@@ -92,7 +92,7 @@ def ascend(oracle: Oracle, case: Evade, plan: Plan, noise: Noise) -> Generator[R
     return at
 
 
-def begin(case: Evade, ball: Ball, plan: Plan) -> Rows:
+def begin(case: Evade, ball: Room, plan: Plan) -> Rows:
     at, start = Rows.begin(case), started(case)
     size = min(ball.radius, (ball.high - ball.low) / 2)
     share = 1.0 if ball.norm == "linf" else at.x[0].numel() ** -0.5 if len(at) else 1.0
@@ -117,9 +117,9 @@ def judged(at: Rows) -> Rows:
     return at.keep(top=s["top"].maximum(s["here"]), stale=stale * ~back, pace=pace, peak=peak)
 
 
-def _move(at: Rows, ball: Ball) -> Rows:
+def _move(at: Rows, ball: Room) -> Rows:
     pace = at.state["pace"].reshape(-1, *([1] * (at.x.ndim - 1)))
-    return at.at(ball.project(at.x + pace * steepest(at.state["push"], ball.norm), at.origin))
+    return at.at(torch.as_tensor(ball.project(at.x + pace * steepest(at.state["push"], ball.norm), at.origin)))
 
 
 def estimate(
@@ -164,9 +164,10 @@ def _asked(
     mine, k = at.only(part), int(pairs.max())
     x = mine.x.flatten(1)
     u = noise(mine, k).to(x) if k else x.new_zeros((len(x), 0, x.shape[1]))
-    ball = case.within
-    assert isinstance(ball, Ball)
+    ball = room(case)
     asked = _neighbours(mine, ball, x, u)
+    if isinstance(ball, Own):  # the slope is known along the ways that were open, and no others
+        u = (asked[:, 1 : k + 1] - asked[:, k + 1 :]) / (2 * mine.state["reach"][:, None, None])
     side = np.arange(k) < pairs[:, None]
     mask = np.concatenate([np.ones((len(x), 1), bool), side, side], 1)
     chosen = torch.as_tensor(mask, device=x.device)
@@ -181,14 +182,22 @@ def _asked(
     return _seen(mine.keep(here=loss[:, 0]), case, asked, loss, met), slope, flat
 
 
-def _neighbours(at: Rows, ball: Ball, x: Tensor, u: Tensor) -> Tensor:
-    """Where the rows stand and both sides of it along `u`, ``(n, 1 + 2 k, d)``: in the box, of ``linf`` in the ball too."""
+def _neighbours(at: Rows, ball: Room, x: Tensor, u: Tensor) -> Tensor:
+    """Where the rows stand and both sides of it along `u`, ``(n, 1 + 2 k, d)``: in the box, of ``linf`` in the ball too.
+
+    Of a constraint of the user's own nobody knows the domain: neighbours lie inside it.
+    """
     k = u.shape[1]
     asked = torch.empty((len(x), 1 + 2 * k, x.shape[1]), dtype=x.dtype, device=x.device)
     asked[:, 0] = x
     step = u * at.state["reach"][:, None, None]
     torch.add(x[:, None], step, out=asked[:, 1 : k + 1])
     torch.sub(x[:, None], step, out=asked[:, k + 1 :])
+    if isinstance(ball, Own):
+        begins = at.origin[:, None].expand(-1, 2 * k, *at.x.shape[1:]).flatten(0, 1)
+        if k:
+            asked[:, 1:] = ball.project(asked[:, 1:].reshape(begins.shape), begins).reshape(len(x), 2 * k, -1)
+        return asked
     if ball.norm != "linf" or np.isinf(ball.radius):
         asked[:, 1:] = ball.box(asked[:, 1:])
         return asked

@@ -17,7 +17,7 @@ from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from ...core.target import Slope
 from .._rows import Rows
-from ._nearest import begin, met, nearer, soft_margin
+from ._nearest import ball_of, begin, met, nearer, soft_margin
 from ._polish import clean, lead, polish, wide
 
 CHECK, IMPROVES, GROWS = 10, 0.95, 1.2  # M, tau and gamma: how often, by what share, and by what the penalty rises
@@ -71,9 +71,7 @@ class ALMA:
     rounds: int = 2
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
-        ball = case.within
-        if not isinstance(ball, Ball) or ball.norm not in ("l2", "l1"):
-            raise BadInput(f"evasion.alma looks for the smallest change inside a Ball of l2 or l1; got {ball!r}")
+        ball = ball_of(case, "evasion.alma", ("l2", "l1"))
         if self.rounds < 1:
             raise BadInput(f"evasion.alma needs one round or more; got rounds={self.rounds}")
         last = round(self.polish * self.steps)

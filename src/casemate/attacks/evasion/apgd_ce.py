@@ -10,8 +10,9 @@ from ...core.case import Evade
 from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from .._rows import Rows
-from ._apgd import Plan, ball_of, begin, checkpoints, climb, scattered
+from ._apgd import NORMS, Plan, begin, checkpoints, climb, scattered
 from ._losses import cross_entropy
+from ._own import moved_in
 
 __all__ = ["APGD", "checkpoints"]
 
@@ -20,6 +21,7 @@ __all__ = ["APGD", "checkpoints"]
     "evasion.apgd_ce",
     needs=Need.GRADIENT | Need.LABEL,
     norms=("linf", "l2", "l1"),
+    within=("Ball", "Region"),
     papers=("arXiv:2003.01690", "arXiv:2103.01208"),
     aka=("APGD", "APGD-CE", "Auto-PGD", "L1-APGD"),
     spends="restarts x (steps gradients + 1 look) per row",
@@ -51,7 +53,7 @@ class APGD:
     wide: bool = False
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
-        ball_of(case, "evasion.apgd_ce")
+        case = moved_in(case, "evasion.apgd_ce", NORMS)
         loss = cross_entropy(case)
         plan = Plan(loss=lambda at: loss, steps=self.steps, draws=self.draws, wide=self.wide)
         at = begin(oracle, case)

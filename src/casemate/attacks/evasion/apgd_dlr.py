@@ -11,14 +11,16 @@ from ...core.case import Evade
 from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from .._rows import Rows
-from ._apgd import Plan, ball_of, begin, climb, scattered
+from ._apgd import NORMS, Plan, begin, climb, scattered
 from ._losses import dlr, margin
+from ._own import moved_in
 
 
 @attack(
     "evasion.apgd_dlr",
     needs=Need.GRADIENT | Need.LABEL,
     norms=("linf", "l2", "l1"),
+    within=("Ball", "Region"),
     papers=("arXiv:2003.01690", "arXiv:2103.01208"),
     aka=("APGD-DLR",),
     spends="restarts x (steps gradients + 1 look) per row",
@@ -46,7 +48,7 @@ class APGDDLR:
     wide: bool = False
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
-        ball_of(case, "evasion.apgd_dlr")
+        case = moved_in(case, "evasion.apgd_dlr", NORMS)
         loss = dlr(case) if self.loss == "dlr" else margin(case)
         plan = Plan(loss=lambda at: loss, steps=self.steps, draws=self.draws, wide=self.wide)
         at = begin(oracle, case)

@@ -12,8 +12,9 @@ from ...core.goal import Loss
 from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from .._rows import Rows
-from ._apgd import Plan, ball_of, begin, climb, scattered
+from ._apgd import NORMS, Plan, begin, climb, scattered
 from ._losses import toward
+from ._own import moved_in
 from ._targets import aim, ranked
 
 
@@ -21,6 +22,7 @@ from ._targets import aim, ranked
     "evasion.apgd_t",
     needs=Need.GRADIENT | Need.LABEL | Need.SCORE,
     norms=("linf", "l2", "l1"),
+    within=("Ball", "Region"),
     papers=("arXiv:2003.01690", "arXiv:2103.01208"),
     aka=("APGD-T", "APGD-DLR targeted"),
     spends="1 look + targets x restarts x (steps gradients + 1 look) per row",
@@ -50,7 +52,7 @@ class APGDT:
     wide: bool = False
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
-        ball_of(case, "evasion.apgd_t")
+        case = moved_in(case, "evasion.apgd_t", NORMS)
         at = begin(oracle, case)
         at, count = ranked(oracle, case, at, self.targets, "evasion.apgd_t")
         at = yield at

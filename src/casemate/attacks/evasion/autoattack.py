@@ -12,7 +12,8 @@ from ...core.case import Evade
 from ...core.errors import BudgetSpent, Refused
 from ...core.oracle import Oracle
 from ...core.target import take
-from ._apgd import ball_of
+from ._apgd import NORMS
+from ._own import ball_of
 from .apgd_ce import APGD
 from .apgd_dlr import APGDDLR
 from .apgd_t import APGDT
@@ -54,7 +55,7 @@ class AutoAttack:
 
     def stages(self, oracle: Oracle, case: Evade) -> tuple[Any, ...]:
         """The attacks, in order. Asks once about one row how many classes there are."""
-        norm = ball_of(case, "evasion.autoattack").norm
+        norm = ball_of(case, "evasion.autoattack", NORMS, "as published it is defined in balls alone").norm
         classes = _classes(oracle, case)
         wide = norm == "l1"
         if self.version == "rand":

@@ -60,6 +60,8 @@ class DeepFool:
                 "evasion.deepfool goes from class to class, and compares two of them at least; "
                 f"got goal={case.goal!r}, candidates={self.candidates}, again={self.again}"
             )
+        if case.loss is not None:
+            raise BadInput("evasion.deepfool takes the slopes of the classes themselves and climbs no loss; leave loss= out")
         at = begin(case)
         at = at.keep(open=torch.ones_like(at.broken))
         for step in range(self.steps):

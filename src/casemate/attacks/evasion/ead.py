@@ -14,12 +14,11 @@ from ...core.adversary import Need
 from ...core.attack import attack
 from ...core.case import Evade
 from ...core.constraint import Ball
-from ...core.errors import BadInput
 from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from ...core.target import Slope
 from .._rows import Rows
-from ._nearest import begin, distance, met, nearer
+from ._nearest import ball_of, begin, distance, met, nearer
 from ._polish import clean, lead, polish, wide
 
 STEEPER, CEILING = 10.0, 1e10  # growth of the constant while a row fails, and where it ends
@@ -64,9 +63,7 @@ class EAD:
     polish: float = 0.15
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
-        ball = case.within
-        if not isinstance(ball, Ball) or ball.norm != "l1":
-            raise BadInput(f"evasion.ead looks for the smallest change inside a Ball of l1; got {ball!r}")
+        ball = ball_of(case, "evasion.ead", ("l1",))
         last = round(self.polish * self.searches * self.steps) if self.rule == "l1" else 0
         steps = (self.searches * self.steps - last) // max(1, self.searches)
         at = begin(case)

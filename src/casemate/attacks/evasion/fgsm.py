@@ -15,8 +15,9 @@ from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from .._rows import Rows
 from . import _l1
-from ._apgd import ball_of
+from ._apgd import NORMS
 from ._losses import cross_entropy, steepest
+from ._own import Own, moved_in, room
 
 ROUNDS = 20  # passes of the l2 step; each finds all that the last one held back too little
 
@@ -25,6 +26,7 @@ ROUNDS = 20  # passes of the l2 step; each finds all that the last one held back
     "evasion.fgsm",
     needs=Need.GRADIENT | Need.LABEL,
     norms=("linf", "l2", "l1"),
+    within=("Ball", "Region"),
     papers=("arXiv:1412.6572",),
     aka=("FGSM", "FGM", "fast gradient sign method"),
     spends="draws gradients + 1 look per row",
@@ -37,7 +39,8 @@ class FGSM:
     length of values that the end of the domain holds back goes to the others. In l1 the
     steepest step is all of the radius on the coordinate of largest slope: here what does not fit into the domain there
     goes to the next largest, and so on. (Other libraries spread an l1 step over all coordinates in proportion to the slope:
-    that is a different and weaker attack.)
+    that is a different and weaker attack.) In a constraint of your own the row goes along its slope as far as
+    projections lead: in a convex one to the same place, found step by step without asking again.
 
     Args:
         draws: Gradients averaged, for targets with randomness.
@@ -46,12 +49,14 @@ class FGSM:
     draws: int = 1
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
-        ball, loss = ball_of(case, "evasion.fgsm"), cross_entropy(case)
-        at = Rows.begin(case)
+        case, loss = moved_in(case, "evasion.fgsm", NORMS), cross_entropy(case)
+        ball, at = room(case), Rows.begin(case)
         here = oracle.gradient(at.x, y=at.y, rows=at.row, loss=loss, draws=self.draws)
         at = at.see(case, here.response, here.loss)
         slope = here.slope.to(at.x.dtype)
-        if ball.norm == "l1":
+        if isinstance(ball, Own):
+            at = at.at(ball.furthest(slope, at.origin))
+        elif ball.norm == "l1":
             at = at.at(_l1.knapsack(slope, at.origin, ball))
         elif ball.norm == "l2":
             at = at.at(_filled(steepest(slope, "l2"), at.origin, ball))

@@ -10,14 +10,17 @@ import numpy as np
 from ...core.adversary import Need
 from ...core.attack import AttackInfo, attack
 from ...core.case import Evade
+from ...core.constraint import Ball
 from ...core.oracle import Oracle
 from ._decisions import Talk, enter
+from ._own_walk import OwnWalk, approach
 
 
 @attack(
     "evasion.hopskipjump",
     needs=Need.LABEL,
     scope="dialogue",
+    within=("Ball", "Region"),
     papers=("arXiv:1904.02144",),
     aka=("HopSkipJump", "HSJ", "HSJA", "BoundaryAttack++"),
     spends="sum over t of evals sqrt(t) + 2 log2(size) queries per row, or what the budget leaves",
@@ -28,6 +31,10 @@ class HopSkipJump:
 
     A dialogue of one row. Every point on the way is in the ball's box; the radius only decides when a claim counts: a
     row whose nearest point lies within it is broken, and finished unless the case seeks the nearest.
+
+    In a constraint of your own (with `low` and `high`, the domain to walk in) there is nothing to jump for: the direction
+    says which point of the constraint is furthest along it. That is asked; where it does not meet the goal either, the
+    boundary on the way there is where the next direction is estimated. The first point inside that meets the goal ends it.
 
     Args:
         steps: Jumps.
@@ -46,6 +53,9 @@ class HopSkipJump:
     info: ClassVar[AttackInfo]
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: np.random.Generator) -> Talk:
+        if not isinstance(case.within, Ball):
+            yield from self._into(approach(oracle, case, rng, self.info))
+            return
         walk = enter(oracle, case, rng, self.info, plain=True)
         ball = walk.ball
         x = yield from walk.start(self.starts)
@@ -67,3 +77,16 @@ class HopSkipJump:
             if ahead is None:
                 continue
             x = yield from walk.fall(ahead)
+
+    def _into(self, walk: OwnWalk) -> Talk:
+        """Into a constraint of the user's own."""
+        x = yield from walk.start(self.starts)
+        if x is None:
+            return
+        x, past = (yield from walk.towards_point(x, walk.into(x))), np.zeros_like(x)
+        for t in range(1, self.steps + 1):
+            evals = int(min(self.evals * math.sqrt(t), self.most, walk.left - 1))
+            if walk.arrived or evals < 1:
+                return
+            slope = past = (yield from walk.slope(x, walk.gap * walk.probe, evals)) + self.memory * past
+            x = yield from walk.towards_point(x, walk.furthest(slope))

@@ -10,12 +10,11 @@ from ...core.adversary import Need
 from ...core.attack import attack
 from ...core.case import Evade
 from ...core.constraint import Ball
-from ...core.errors import BadInput
 from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from ...core.target import Slope
 from .._rows import Rows
-from ._nearest import begin, nearer
+from ._nearest import ball_of, begin, nearer
 from ._polish import clean, lead, wide
 from ._prune import merged, prune
 
@@ -50,9 +49,7 @@ class JSMA:
     prune: float = 0.3
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
-        ball = case.within
-        if not isinstance(ball, Ball) or ball.norm != "l0":
-            raise BadInput(f"evasion.jsma counts changed values, inside a Ball of l0; got {ball!r}")
+        ball = ball_of(case, "evasion.jsma", ("l0",))
         last = round(self.prune * self.steps)
         at = begin(case)
         at = at.keep(scale=torch.ones_like(at.loss), going=torch.ones_like(at.broken))

@@ -14,11 +14,11 @@ from torch import Tensor
 from ...core.adversary import Need
 from ...core.attack import attack
 from ...core.case import Evade
-from ...core.constraint import Ball
-from ...core.errors import BadInput
+from ...core.constraint import NORMS, Ball
 from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from .._rows import Rows
+from ._own import Room, moved_in, room
 
 
 @attack(
@@ -27,6 +27,7 @@ from .._rows import Rows
     papers=("arXiv:1902.06705",),
     aka=("noise", "random search", "additive noise"),
     spends="trials queries per row",
+    within=("Ball", "Region"),
     baseline=True,
     static_cost=lambda a: a.trials,
 )
@@ -34,7 +35,8 @@ class Noise:
     """Ask at random points of the ball, half of them inside it and half on its corners.
 
     The baseline of every other attack: one that does no better found nothing. Corners are there because most of a
-    ball's volume in many dimensions lies where a uniform draw never goes far along any one direction.
+    ball's volume in many dimensions lies where a uniform draw never goes far along any one direction. In a constraint of
+    your own, points about a radius away in random directions, projected.
 
     Args:
         trials: Points tried for each row, at least 1; each costs one query.
@@ -43,14 +45,14 @@ class Noise:
     trials: int = 100
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
-        ball = case.within
-        if not isinstance(ball, Ball):
-            raise BadInput(f"evasion.noise draws from a Ball; got {type(ball).__name__}")
-        at = Rows.begin(case)
+        case = moved_in(case, "evasion.noise", NORMS)
+        ball, at = room(case), Rows.begin(case)
         for trial in range(self.trials):
             origin = at.origin.cpu().numpy().astype(np.float64)
-            out = trial % 2 == 1
-            point = corner(ball, origin, rng, at.row, trial) if out else ball.sample(origin, rng, at.row, (trial,))
+            if trial % 2 and isinstance(ball, Ball):
+                point = corner(ball, origin, rng, at.row, trial)
+            else:
+                point = ball.sample(origin, rng, at.row, (trial,))
             at = at.at(inside(ball, point, at.origin))
             at = yield at.see(case, oracle.look(at.x, rows=at.row))
         return at
@@ -75,6 +77,6 @@ def corner(ball: Ball, origin: NDArray[np.float64], rng: RowRandom, rows: Any, d
     return origin + step.reshape(origin.shape)
 
 
-def inside(ball: Ball, point: NDArray[np.float64], origin: Tensor) -> Tensor:
+def inside(ball: Room, point: NDArray[np.float64], origin: Tensor) -> Tensor:
     """`point` in the precision of the input, and still inside after that rounding."""
     return torch.as_tensor(ball.project(torch.as_tensor(point, dtype=origin.dtype, device=origin.device), origin))

@@ -11,13 +11,12 @@ from torch import Tensor
 from ...core.adversary import Need
 from ...core.attack import attack
 from ...core.case import Evade
-from ...core.constraint import Ball
-from ...core.errors import BadInput
+from ...core.constraint import NORMS, Ball
 from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from ...core.target import Slope
 from .._rows import Rows
-from ._nearest import begin, met, nearer
+from ._nearest import ball_of, begin, met, nearer
 from ._polish import clean, lead, polish, wide
 from ._proximal import shrink
 from ._prune import prune
@@ -63,9 +62,7 @@ class PDPGD:
     polish: float = 0.15
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
-        ball = case.within
-        if not isinstance(ball, Ball):
-            raise BadInput(f"evasion.pdpgd looks for the smallest change inside a Ball; got {type(ball).__name__}")
+        ball = ball_of(case, "evasion.pdpgd", NORMS)
         last = round(self.polish * self.steps)
         at = begin(case)
         zero, one = torch.zeros_like(at.x), torch.ones_like(at.loss)

@@ -11,12 +11,11 @@ from ...core.adversary import Need
 from ...core.attack import attack
 from ...core.case import Evade
 from ...core.constraint import Ball
-from ...core.errors import BadInput
 from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from ...core.target import Slope
 from .._rows import Rows
-from ._nearest import begin, met, nearer
+from ._nearest import ball_of, begin, met, nearer
 from ._polish import clean, lead, wide
 from ._prune import prune
 
@@ -58,9 +57,7 @@ class SigmaZero:
     prune: float = 0.1
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
-        ball = case.within
-        if not isinstance(ball, Ball) or ball.norm != "l0":
-            raise BadInput(f"evasion.sigma_zero counts changed values, inside a Ball of l0; got {ball!r}")
+        ball = ball_of(case, "evasion.sigma_zero", ("l0",))
         last = round(self.prune * self.steps)
         at = begin(case)
         zero = torch.zeros_like(at.x)

@@ -13,11 +13,11 @@ from torch import Tensor
 from ...core.adversary import Need
 from ...core.attack import attack
 from ...core.case import Evade
-from ...core.constraint import Ball
 from ...core.errors import BadInput
 from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from .._rows import Rows, started
+from ._own import Room, moved_in, room
 from ._scores import look
 from ._subspace import dct_basis, lowest_first
 
@@ -31,6 +31,7 @@ LEAST = 1e-4  # shortest step, as a share of the first
     aka=("SimBA", "SimBA-DCT", "simple black-box attack"),
     spends="1 + steps queries per row, or what the budget leaves",
     norms=("l2", "linf"),
+    within=("Ball", "Region"),
     static_cost=lambda a: 1 + a.steps,
 )
 class SimBA:
@@ -60,7 +61,9 @@ class SimBA:
     shrink: float = 0.5
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
-        ball = self._ball(case)
+        self._check()
+        case = moved_in(case, "evasion.simba", ("l2", "linf"))
+        ball = room(case)
         at, start = Rows.begin(case), started(case)
         at = at if start is None else at.at(start)
         at = at.keep(
@@ -77,15 +80,11 @@ class SimBA:
                 at = self._propose(at, ball)
         return at
 
-    def _ball(self, case: Evade) -> Ball:
-        ball = case.within
-        if not isinstance(ball, Ball) or ball.norm not in ("l2", "linf"):
-            raise BadInput(f"evasion.simba moves inside a Ball of l2 or linf; got {ball!r}")
+    def _check(self) -> None:
         if self.basis not in ("dct", "pixel"):
             raise BadInput(f"basis={self.basis!r} is not known; give 'dct' or 'pixel'")
         if not self.stride > 0 or not 0 < self.block <= 1 or not 0 < self.shrink <= 1:
             raise BadInput(f"{self!r}: stride is above 0, block and shrink are above 0 and at most 1")
-        return ball
 
     def _order(self, at: Rows, rng: RowRandom) -> Tensor:
         """In which order each row takes the directions, ``(n, d)``: random, of frequencies inside growing squares."""
@@ -108,7 +107,7 @@ class SimBA:
             turn=turn, side=done.to(at.loss.dtype) * 2 - 1, gains=torch.where(lap, 0.0, gains), pace=pace,
         )  # fmt: skip
 
-    def _propose(self, at: Rows, ball: Ball) -> Rows:
+    def _propose(self, at: Rows, ball: Room) -> Rows:
         """The next question of each row; the other side where this one has no room."""
         turn, d = at.state["turn"], at.state["order"].shape[1]
         index = at.state["order"].gather(1, (turn % d)[:, None])[:, 0]

@@ -12,17 +12,17 @@ from torch import Tensor
 from ...core.adversary import Need
 from ...core.attack import attack, parameters
 from ...core.case import Evade
-from ...core.constraint import Ball
-from ...core.errors import BadInput
 from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from .._rows import Rows
+from ._own import moved_in
 from ._probes import Plan, ascend
 
 
 @attack(
     "evasion.spsa",
     needs=Need.SCORE | Need.LABEL,
+    within=("Ball", "Region"),
     papers=("arXiv:1802.05666",),
     aka=("SPSA", "simultaneous perturbation stochastic approximation"),
     spends="steps x (1 + 2 pairs) + 1 queries per row, or what the budget leaves",
@@ -53,9 +53,7 @@ class SPSA:
     low: float = 0.4
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
-        ball = case.within
-        if not isinstance(ball, Ball) or ball.norm not in ("linf", "l2"):
-            raise BadInput(f"evasion.spsa moves inside a Ball of linf or l2; got {ball!r}")
+        case = moved_in(case, "evasion.spsa", ("linf", "l2"))
         plan = Plan(**parameters(self))
 
         def noise(row: NDArray[np.int64], step: int, k: int, d: int) -> Tensor:

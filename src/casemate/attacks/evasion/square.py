@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from .._rows import Rows, started
 from ._l1 import project
+from ._own import Own, Room, moved_in, refused, room
 from ._scores import look
 
 Frame = tuple[int, int, int]  # channels, height, width
@@ -30,6 +32,7 @@ BLOCK = 32  # steps whose random numbers are drawn at once
     "evasion.square",
     needs=Need.SCORE | Need.LABEL,
     norms=("linf", "l2", "l1"),
+    within=("Ball", "Region"),
     papers=("arXiv:1912.00049", "arXiv:2103.01208"),
     aka=("Square", "Square Attack"),
     spends="1 + steps queries per row",
@@ -45,6 +48,7 @@ class Square:
     Unlike as published, every row has squares of its own, and they reach the last line and column. In linf a proposal that
     would change nothing is turned over; in l1 a giving square that holds nothing is moved to where something was changed.
     Once the squares are as small as they get, a random part of the length moves: always in l2, every other time in l1.
+    A constraint of your own will do if it limits each value alone (``along = "signs"``): the ends are where it projects to.
 
     Args:
         steps: Proposals, one query each.
@@ -57,16 +61,20 @@ class Square:
     rescale: bool = False
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
-        ball = case.within
-        if not isinstance(ball, Ball) or ball.norm not in MOVES:
-            raise BadInput(f"evasion.square moves inside a Ball of {', '.join(MOVES)}; got {ball!r}")
+        case = moved_in(case, "evasion.square", tuple(MOVES))
+        ball: Any = room(case)  # the moves of linf look at the ends alone, whosever they are; the others need a Ball
+        if isinstance(ball, Own) and ball.norm != "linf":
+            raise refused(
+                "evasion.square", "moves values to the ends of their own ranges", ball.within,
+                "only one that limits each value alone has such ends; say so with along = 'signs' if yours does"
+            )
         at, start = Rows.begin(case), started(case)
         frame = _frame(tuple(at.x.shape[1:]))
         first, propose, choices = MOVES[ball.norm]
         reach = min(ball.radius, ball.high - ball.low)
         if ball.norm == "linf":
             at = at.keep(top=ball.project(at.origin + reach, at.origin), bottom=ball.project(at.origin - reach, at.origin))
-        at = at.at(first(ball, at, frame, rng) if start is None else start)
+        at = at.at(_kept(ball, first(ball, at, frame, rng), at) if start is None else start)
         for step in range(self.steps + 1):
             seen = look(oracle, case, at)
             if seen is None:
@@ -76,12 +84,17 @@ class Square:
                 if step % BLOCK == 0:  # drawn ahead: one call for many steps costs what one for a single step does
                     at = at.keep(draws=_drawn(at, rng, step // BLOCK + 1, choices + frame[0]))
                 share = self.share / 2 ** self._halvings(step)
-                at = at.at(propose(ball, at, frame, share, at.state["draws"][:, step % BLOCK]))
+                at = at.at(_kept(ball, propose(ball, at, frame, share, at.state["draws"][:, step % BLOCK]), at))
         return at
 
     def _halvings(self, step: int) -> int:
         place = step * 10_000 / self.steps if self.rescale else step
         return sum(place > bound for bound in SCHEDULE)
+
+
+def _kept(ball: Room, x: Tensor, at: Rows) -> Tensor:
+    """A proposal: of a constraint of the user's own projected, for its ends may not all be had at once."""
+    return ball.project(x, at.origin) if isinstance(ball, Own) else x
 
 
 def _frame(shape: tuple[int, ...]) -> Frame:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...core.adversary import Need
 from ...core.attack import attack
 from ...core.case import Evade
-from ...core.constraint import Ball
+from ...core.constraint import NORMS, Ball
 from ...core.errors import BadInput, UnknownName
 from ...core.goal import Loss
 from ...core.oracle import Oracle
@@ -22,6 +22,7 @@ from ...core.random import RowRandom
 from ...core.target import Slope
 from .._rows import Rows
 from ._losses import cross_entropy, steepest
+from ._own import Room, moved_in, room
 from ._scores import climb
 from ._transforms import around, blurred, dimmed, moved
 
@@ -54,6 +55,7 @@ class Source(Protocol):
     papers=(
         "arXiv:1710.06081", "arXiv:1803.06978", "arXiv:1904.02884", "arXiv:1908.06281", "arXiv:2103.15571", "arXiv:1611.02770",
     ),
+    within=("Ball", "Region"),
     aka=(
         "transfer", "MI-FGSM", "MIM", "momentum iterative", "DI2-FGSM", "NI-FGSM", "TI-FGSM", "SI-NI-FGSM", "VMI-FGSM",
         "ensemble transfer",
@@ -70,7 +72,7 @@ class Transfer:
 
     Unlike the papers', every row has its own shrunken image and its own neighbours, slopes are brought back through the
     change of the image they were taken at, contrast is measured from the dark end of the domain, and look-ahead and
-    neighbours stay inside the domain.
+    neighbours stay inside the domain (of a constraint of your own: inside that; `scales` and `diversity` ask for its `low`).
 
     Args:
         steps: Gradient steps on the parent.
@@ -117,7 +119,8 @@ class Transfer:
 
     def climb(self, source: Source, oracle: Oracle, case: Evade, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
         """Climb `source`, and ask the endpoint about where the rows stand at every `check_every`-th step and at the end."""
-        at, tried = self.begin(case), 0
+        case, tried = moved_in(case, "evasion.transfer", NORMS), 0
+        at = self.begin(case)
         for step in range(1, self.steps + 1):
             at = self.move(source, case, at, rng, step)
             # One try is kept for the last point, the furthest climbed.
@@ -130,25 +133,27 @@ class Transfer:
 
     def begin(self, case: Evade) -> Rows:
         """All rows at their origins, with no momentum."""
-        if not isinstance(case.within, Ball):
-            raise BadInput(f"evasion.transfer moves inside a Ball; got {type(case.within).__name__}")
+        within = room(moved_in(case, "evasion.transfer", NORMS))
+        if (self.scales > 1 or self.diversity) and not math.isfinite(within.low):
+            raise BadInput(
+                f"scales={self.scales}, diversity={self.diversity} need the dark end of the domain; give {within!r} a low"
+            )
         at = Rows.begin(case)
         nothing = torch.zeros_like(at.x)
         return at.keep(pull=nothing, tuning=nothing) if self.neighbours else at.keep(pull=nothing)
 
     def move(self, source: Source, case: Evade, at: Rows, rng: RowRandom, step: int) -> Rows:
         """The rows one step further up, asked about nowhere; `step` names the draws."""
-        ball = case.within
-        assert isinstance(ball, Ball)
+        ball = room(case)
         reach = min(ball.radius, (ball.high - ball.low) / 2)
         length = self.stride * reach
         x = at.x
         if self.nesterov:
             lead = 1.0 if ball.norm == "linf" else 1 / math.sqrt(max(1, math.prod(x.shape[1:])))
-            x = ball.box(x + length * self.decay * lead * at.state["pull"])
+            x = _boxed(ball, x + length * self.decay * lead * at.state["pull"], at)
         if self.neighbours:
             lot = torch.as_tensor(rng.uniform(at.row, (step, 1), (self.neighbours, *x.shape[1:]))).to(x)
-            near = ball.box(around(x, lot, self.spread * reach, ball.norm))
+            near = _boxed(ball, around(x, lot, self.spread * reach, ball.norm), at)
             slopes = self._slopes(source, case, at, torch.cat([x, near]), rng, step)
             slope = slopes[0] + at.state["tuning"]
             at = at.keep(tuning=slopes[1:].mean(0) - slopes[0])
@@ -156,7 +161,7 @@ class Transfer:
             slope = self._slopes(source, case, at, x, rng, step)[0]
         mean = slope.abs().flatten(1).mean(1).clamp_min(1e-30).reshape(-1, *([1] * (slope.ndim - 1)))
         at = at.keep(pull=self.decay * at.state["pull"] + slope / mean)
-        return at.at(ball.project(at.x + length * steepest(at.state["pull"], ball.norm), at.origin))
+        return at.at(torch.as_tensor(ball.project(at.x + length * steepest(at.state["pull"], ball.norm), at.origin)))
 
     def _slopes(self, source: Source, case: Evade, at: Rows, x: Tensor, rng: RowRandom, step: int) -> Tensor:
         """Slopes at `x` ``(k * n, *shape)``, k points of every row, as ``(k, n, *shape)``; finite."""
@@ -176,8 +181,7 @@ class Transfer:
 
     def _changed(self, x: Tensor, case: Evade, at: Rows, rng: RowRandom, step: int) -> Tensor:
         """The points at which slopes are taken: dimmed copies, some of them shrunken and moved. `x` itself where none is."""
-        ball = case.within
-        assert isinstance(ball, Ball)
+        ball = room(case)
         if self.scales > 1:
             x = dimmed(x, ball.low, self.scales)
         if not self.diversity or x.ndim != 4:
@@ -189,3 +193,10 @@ class Transfer:
         """The slopes of the source, in passes of a fair size."""
         parts = (slice(start, start + PASS) for start in range(0, len(x), PASS))
         return [source.gradient(x[part], y=y[part], rows=rows[part], loss=loss).slope for part in parts]
+
+
+def _boxed(ball: Room, x: Tensor, at: Rows) -> Tensor:
+    """Points to take slopes at, copies of the rows one after the other: in the domain, or in the user's own constraint."""
+    if isinstance(ball, Ball):
+        return torch.as_tensor(ball.box(x))
+    return ball.project(x, at.origin.repeat(len(x) // len(at), *([1] * (x.ndim - 1))))

@@ -13,13 +13,14 @@ from torch.nn import functional
 from ...core.adversary import Need
 from ...core.attack import attack
 from ...core.case import Evade
-from ...core.constraint import Ball
+from ...core.constraint import NORMS, Ball
 from ...core.errors import BadInput
 from ...core.goal import Becomes
 from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from ...core.target import count, take, to_numpy
 from .._rows import Rows, tensor
+from ._own import STAND_IN, ball_of
 from ._surrogate import Surrogate, fresh, indices, train
 from .transfer import Transfer
 
@@ -65,7 +66,7 @@ class TransferSimilar:
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
         climb = Transfer.named(self.method, steps=self.steps, check_every=self.check_every, tries=self.tries)
-        climb.begin(case)  # refuses what cannot be climbed before anything is trained
+        ball_of(case, "evasion.transfer_similar", NORMS, STAND_IN)  # before anything is trained
         stand_in = self.trained(oracle, case)
         return (yield from climb.climb(stand_in, oracle, case, rng))
 

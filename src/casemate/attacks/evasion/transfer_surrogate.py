@@ -15,7 +15,7 @@ from torch.nn import functional
 from ...core.adversary import Need
 from ...core.attack import attack
 from ...core.case import Evade, Inputs
-from ...core.constraint import Ball
+from ...core.constraint import NORMS, Ball
 from ...core.errors import BadInput, BudgetSpent, NotGranted, Refused
 from ...core.goal import Becomes, reached
 from ...core.oracle import Oracle
@@ -23,6 +23,7 @@ from ...core.random import RowRandom
 from ...core.target import Response, count, take, to_numpy
 from .._questions import replies
 from .._rows import tensor
+from ._own import STAND_IN, ball_of
 from ._surrogate import Surrogate, fresh, indices, told, train
 from .transfer import Transfer
 
@@ -67,7 +68,6 @@ class TransferSurrogate:
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Inputs, None, Inputs]:
         climb, notes = Transfer.named(self.method, steps=self.steps), _Notes.of(case)
-        climb.begin(case)  # refuses what cannot be climbed before anything is asked
         if not 0 <= self.share <= 1:
             raise BadInput(f"share={self.share!r} is not allowed; give a share of the queries in [0, 1]")
         each = self._each(oracle, case)
@@ -146,9 +146,7 @@ class _Notes:
 
     @staticmethod
     def of(case: Evade) -> _Notes:
-        ball, x = case.within, tensor(case.x)
-        if not isinstance(ball, Ball):
-            raise BadInput(f"evasion.transfer_surrogate moves inside a Ball; got {type(ball).__name__}")
+        ball, x = ball_of(case, "evasion.transfer_surrogate", NORMS, STAND_IN), tensor(case.x)
         y = indices(case.y, "the truth of a row")
         wished = case.goal.target if isinstance(case.goal, Becomes) else 0
         classes = 1 + max(1, wished, int(y.max(initial=0)))

@@ -20,6 +20,7 @@ from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from .._rows import tensor
 from ._losses import cross_entropy, steepest
+from ._own import ball_of
 
 PACK = 512  # rows of one pass: memory does not grow with the data
 ENOUGH = 9.0  # nats of loss from which a row that fell pulls no more, so that the ones that stand are heard
@@ -56,9 +57,8 @@ class Universal:
     draws: int = 1
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Inputs, None, Inputs]:
-        ball, x = case.within, tensor(case.x)
-        if not isinstance(ball, Ball) or ball.norm not in ("linf", "l2"):
-            raise BadInput(f"evasion.universal moves inside a linf or l2 Ball; got {ball!r}")
+        why = "one change is for all inputs, and your own constraint may allow each another"
+        ball, x = ball_of(case, "evasion.universal", ("linf", "l2"), why), tensor(case.x)
         if not 0 < self.fit_share <= 1:
             raise BadInput(f"fit_share={self.fit_share!r} is not allowed; give a share of the rows in (0, 1]")
         fitted = fitted_rows(case, self.fit_share, rng)

@@ -17,6 +17,7 @@ from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from .._rows import Rows, started
 from ._losses import steepest
+from ._own import ball_of
 from ._probes import LEAST, estimate, judged
 from ._scores import allowance
 
@@ -57,9 +58,8 @@ class ZOO:
     importance: bool = True
 
     def __call__(self, oracle: Oracle, case: Evade, *, rng: RowRandom) -> Generator[Rows, Rows, Rows]:
-        ball = case.within
-        if not isinstance(ball, Ball) or ball.norm not in ("linf", "l2"):
-            raise BadInput(f"evasion.zoo moves inside a Ball of linf or l2; got {ball!r}")
+        why = "it moves one value at a time, and in your own constraint one value alone may not be free to move"
+        ball = ball_of(case, "evasion.zoo", ("linf", "l2"), why)
         if min(self.steps, self.values) < 1 or not min(self.sigma, self.stride) > 0:
             raise BadInput(f"{self!r}: steps and values are at least 1, sigma and stride above 0")
         at = self._begin(case, ball)

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.adversary import Need
 from ...core.case import Backdoor, Poison, Records
 from ...core.errors import BadInput, BudgetSpent
 from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from ...core.target import take, to_numpy
-from ._records import affordable, cut, handed_in, shuffled
+from ._records import affordable, cut, handed_in, labels_there, rows_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +24,21 @@ class Ground:
     Args:
         own: Training rows it can write, in random order: all where it reads the data, else a random share.
         most: Records it can pay for, and the largest fraction asks for.
-        y: Training labels ``(n,)``.
+        y: Training labels ``(n,)``; only those of `own` can be read.
+        classes: The different labels there are.
         label: What `to` is among them.
     """
 
     own: NDArray[np.int64]
     most: int
-    y: NDArray[Any]
+    y: Any
+    classes: NDArray[Any]
     label: Any
 
     def victims(self, aim: Backdoor) -> NDArray[np.int64]:
         """Own rows whose label the trigger is to turn."""
         own = self.y[self.own]
-        return np.asarray(self.own[own != self.label if aim.source is None else own == of(self.y, aim.source)])
+        return np.asarray(self.own[own != self.label if aim.source is None else own == of(self.classes, aim.source)])
 
     def wanted(self) -> NDArray[np.int64]:
         """Own rows that are labelled as the attacker wants already."""
@@ -45,16 +46,17 @@ class Ground:
 
     def labels(self, size: int) -> NDArray[Any]:
         """As many labels `to`."""
-        return np.full(size, self.label, self.y.dtype)
+        return np.full(size, self.label, self.classes.dtype)
 
 
 def ground(oracle: Oracle, case: Poison, rng: RowRandom, id: str) -> Ground:
     """Read the case. Raises `BudgetSpent` where not one record is paid for, `BadInput` for what is no backdoor."""
     if not isinstance(case.aim, Backdoor):
         raise BadInput(f"{id} plants a backdoor; got aim={type(case.aim).__name__}, give aim=Backdoor(to=...)")
-    y, most = np.asarray(to_numpy(case.recipe.y)), affordable(oracle, case)
-    order = shuffled(len(y), rng)
-    return Ground(order if oracle.granted(Need.DATA) else order[:most], most, y, of(y, case.aim.to))
+    most, classes = affordable(oracle, case), labels_there(case)
+    own = rows_known(oracle, case, rng, most)
+    y: Any = np.asarray(to_numpy(case.recipe.y)) if case.own is None else case.recipe.y
+    return Ground(own if case.own is None else own[:most], most, y, classes, of(classes, case.aim.to))
 
 
 def of(y: NDArray[Any], to: int) -> Any:
@@ -91,7 +93,7 @@ def _allowed(case: Poison, index: NDArray[np.int64], x: Any, y: NDArray[Any]) ->
     """Only records the case allows: labels kept where it asks for that, inputs brought inside the constraint if there is one."""
     keep = np.ones(len(index), bool)
     if not case.labels:
-        keep &= np.asarray(to_numpy(case.recipe.y))[index] == y
+        keep &= np.asarray(to_numpy(take(case.recipe.y, index))) == y
     if case.within is not None:
         origin = take(case.recipe.x, index)
         if hasattr(case.within, "project"):

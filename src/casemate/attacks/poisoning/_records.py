@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.adversary import Need
 from ...core.case import Poison, Records
 from ...core.errors import BadInput, BudgetSpent
 from ...core.oracle import Oracle
@@ -25,17 +26,34 @@ def affordable(oracle: Oracle, case: Poison) -> int:
     Raises:
         BudgetSpent: Not one.
     """
-    goal = int(max(case.fractions) * count(case.recipe.x))
-    cap = oracle.adversary.budget.records
-    most = goal if cap is None else min(goal, cap)
-    if most < 1:
-        raise BudgetSpent(f"{cap} records are fewer than one; the largest fraction asks for {goal}")
-    return most
+    share, size = max(case.fractions), count(case.recipe.x)
+    goal, cap = int(share * size), oracle.adversary.budget.records
+    if goal < 1:
+        raise BudgetSpent(f"the largest fraction, {share:g} of {size} records, is less than one record: give a larger one")
+    if cap is not None and cap < 1:
+        raise BudgetSpent(f"this attacker writes no record (records={cap}); the largest fraction asks for {goal:,}")
+    return goal if cap is None else min(goal, cap)
 
 
 def shuffled(n: int, rng: RowRandom) -> NDArray[np.int64]:
     """All rows in random order: the first of them are the ones the attacker happens to contribute."""
     return np.argsort(rng.uniform(np.arange(n), 0), kind="stable")
+
+
+def rows_known(oracle: Oracle, case: Poison, rng: RowRandom, most: int) -> NDArray[np.int64]:
+    """Training rows the attacker knows, in random order: all where it reads the data, else its own.
+
+    Args:
+        most: Records it may write: where nobody said which rows are its own, as many at random.
+    """
+    if oracle.granted(Need.DATA) or case.own is None:
+        return shuffled(count(case.recipe.x), rng)[: None if oracle.granted(Need.DATA) else most]
+    return np.asarray(case.own, np.int64)
+
+
+def labels_there(case: Poison) -> NDArray[Any]:
+    """The different training labels, sorted: all of them, or of numbers to be met those the attacker knows."""
+    return np.unique(np.asarray(to_numpy(case.recipe.y))) if case.classes is None else np.asarray(case.classes)
 
 
 def handed_in(oracle: Oracle, case: Poison, claim: Records) -> Generator[Records, None, Records]:

@@ -87,7 +87,7 @@ class CleanLabel:
 def _surrogate(oracle: Oracle, case: Poison, at: Ground, rng: RowRandom) -> Target | None:
     """A model of the attacker's own, by the recipe; None where the recipe is not theirs to know or makes nothing with slopes."""
     own = np.sort(at.own)
-    if at.y.dtype.kind not in "iu" or len(np.unique(at.y[own])) < 2:
+    if at.classes.dtype.kind not in "iu" or len(np.unique(at.y[own])) < 2:
         return None
     try:
         model = oracle.recipe.fit(take(case.recipe.x, own), take(case.recipe.y, own), rng.seed & 0x7FFFFFFF)

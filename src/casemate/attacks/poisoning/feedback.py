@@ -15,8 +15,8 @@ from ...core.errors import BadInput
 from ...core.oracle import Oracle
 from ...core.poison import numeric
 from ...core.random import RowRandom
-from ...core.target import count, take, to_numpy
-from ._records import affordable, one_class, shuffled
+from ...core.target import take, to_numpy
+from ._records import affordable, labels_there, one_class, rows_known
 
 NAME = "poisoning.feedback"
 LEDGER = 4096  # rows of the ledger its questions are spread over, so that a budget for each row is one for each record
@@ -44,7 +44,8 @@ class Feedback:
 
     Args:
         rounds: How often the owner trains again before the budget is spent; at least as many as there are classes to try.
-        probes: Of its own records, how many it asks about in each round besides those it may send.
+        probes: Of its own records, how many it asks about in each round besides those it may send; no more than the case lets
+            it know (`beside`).
     """
 
     rounds: int = 5
@@ -55,23 +56,20 @@ class Feedback:
             raise BadInput(f"{NAME}: rounds={self.rounds!r}, probes={self.probes!r}: give at least one round")
         if not case.labels:
             raise BadInput(f"{NAME} writes labels, and the case asks for clean ones")
-        y = np.asarray(to_numpy(case.recipe.y))
-        if numeric(y):
+        classes, most = labels_there(case), affordable(oracle, case)
+        if numeric(classes):
             raise BadInput(f"{NAME} is for classes, and the labels are numbers; poisoning.gradient is for those")
-        classes, n = one_class(y, NAME), count(case.recipe.x)
-        own = shuffled(n, rng)[: affordable(oracle, case)]
-        probes = shuffled(n, rng)[len(own) : len(own) + self.probes]
-        loop = _Loop(oracle, case, y, classes, np.concatenate([own, probes]), len(own))
+        rows = rows_known(oracle, case, rng, most)[: most + self.probes]
+        loop = _Loop(oracle, case, one_class(classes, NAME), rows, min(most, len(rows)))
         return (yield from loop.run(self.rounds))
 
 
 class _Loop:
     """The attacker's records (the first `most` of `rows`), what was sent of them, and what the model answers about all."""
 
-    def __init__(
-        self, oracle: Oracle, case: Poison, y: NDArray[Any], classes: NDArray[Any], rows: NDArray[np.int64], most: int
-    ) -> None:
-        self.oracle, self.case, self.y, self.classes, self.rows, self.most = oracle, case, y, classes, rows, most
+    def __init__(self, oracle: Oracle, case: Poison, classes: NDArray[Any], rows: NDArray[np.int64], most: int) -> None:
+        self.oracle, self.case, self.classes, self.rows, self.most = oracle, case, classes, rows, most
+        self.y = np.asarray(to_numpy(take(case.recipe.y, rows)))
         self.sent: list[int] = []
         self.told: list[Any] = []
         self.before: NDArray[Any] = np.zeros(0)
@@ -93,7 +91,7 @@ class _Loop:
 
     def _next(self, now: NDArray[Any], gains: NDArray[np.float64]) -> int:
         """Which class to crowd out: the commonest that was not tried, then the one that moved most."""
-        common = np.array([(self.y[self.rows] == c).sum() for c in self.classes])
+        common = np.array([(self.y == c).sum() for c in self.classes])
         fresh = np.flatnonzero((gains < 0) & (common > 0))
         tried = gains >= 0
         if len(fresh) and (tried.sum() < 2 or gains[tried].max() <= 0):
@@ -103,9 +101,9 @@ class _Loop:
     def _send(self, few: int, out: int, now: NDArray[Any]) -> None:
         """Records of that class first, and of those the ones that are still decided as they were at the beginning."""
         left = np.setdiff1d(np.arange(self.most), self.sent)
-        worth = 2 * (self.y[self.rows[left]] == self.classes[out]) + (now[left] == self.before[left])
+        worth = 2 * (self.y[left] == self.classes[out]) + (now[left] == self.before[left])
         for place in left[np.argsort(-worth, kind="stable")[:few]].tolist():
-            seat = int(np.searchsorted(self.classes, self.y[self.rows[place]]))
+            seat = int(np.searchsorted(self.classes, self.y[place]))
             # Records of other classes are given the crowded one: then that name means nothing any more.
             self.sent.append(place)
             self.told.append(self.classes[(out + 1) % len(self.classes) if seat == out else out])

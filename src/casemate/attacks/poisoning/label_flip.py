@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from ...core.adversary import Need
 from ...core.attack import attack
 from ...core.case import Poison, Records
-from ...core.errors import BadInput, BudgetSpent, NotGranted
+from ...core.errors import BadInput, NotGranted
 from ...core.oracle import Oracle
 from ...core.random import RowRandom
 from ...core.target import Recipe, count, take, to_numpy
 from .._features import Features
+from ._records import affordable, labels_there, rows_known
 
 
 @attack(
@@ -43,17 +44,13 @@ class LabelFlip:
     def __call__(self, oracle: Oracle, case: Poison, *, rng: RowRandom) -> Generator[Records, None, Records]:
         if self.order not in ("margin", "random"):
             raise BadInput(f"order={self.order!r} is not known; allowed: 'margin', 'random'")
-        y = np.asarray(to_numpy(case.recipe.y))
-        n, cap = len(y), oracle.adversary.budget.records
-        goal = int(max(case.fractions) * n)
-        most = goal if cap is None else min(goal, cap)
-        if most < 1:
-            raise BudgetSpent(f"{cap} records are fewer than one; the largest fraction asks for {goal}")
-        shuffled = np.argsort(rng.uniform(np.arange(n), 0), kind="stable")
-        own = shuffled if oracle.granted(Need.DATA) else shuffled[:most]
+        most = affordable(oracle, case)
+        own = rows_known(oracle, case, rng, most)
+        own = own if oracle.granted(Need.DATA) else own[:most]
+        n, y = count(case.recipe.x), np.asarray(to_numpy(take(case.recipe.y, own)))
         # Of one class only there is no margin to order by.
-        if self.order == "random" or len(np.unique(y[own])) < 2:
-            index, flipped = own, _other(y[own], np.unique(y), rng, own)
+        if self.order == "random" or len(np.unique(y)) < 2:
+            index, flipped = own, _other(y, labels_there(case), rng, own)
         else:
             index, flipped = _furthest(oracle, case.recipe, own, rng)
         claim = Records(index=index[:0], x=take(case.recipe.x, index[:0]), y=flipped[:0])
@@ -79,7 +76,7 @@ def _other(y: NDArray[Any], classes: NDArray[Any], rng: RowRandom, rows: NDArray
 def _furthest(oracle: Oracle, recipe: Recipe, own: NDArray[np.int64], rng: RowRandom) -> tuple[Any, Any]:
     """The attacker's records, clearest first, and the class a surrogate trained on them likes least."""
     own = np.sort(own)
-    x, y = take(recipe.x, own), np.asarray(to_numpy(recipe.y))[own]
+    x, y = take(recipe.x, own), np.asarray(to_numpy(take(recipe.y, own)))
     classes = np.unique(y)
     if len(classes) < 2:
         raise BadInput("the labels the attacker can flip have one class; a flip needs two")

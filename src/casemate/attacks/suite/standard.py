@@ -10,7 +10,7 @@ import numpy as np
 from ...core.adversary import Need
 from ...core.attack import attack, attacks
 from ...core.case import Evade
-from ...core.constraint import Ball
+from ...core.constraint import Ball, admits
 from ...core.errors import BadInput, BudgetSpent, NotGranted
 from ...core.oracle import Oracle
 from ...core.target import to_numpy
@@ -91,12 +91,15 @@ class Standard:
 
 def _fitting(oracle: Oracle, case: Evade, wished: dict[str, dict[str, Any]]) -> Iterator[Any]:
     ball = case.within if isinstance(case.within, Ball) else None
+    own = ball is None and admits(("Region",), case.within)
     kind, dead = _modality(case.x), oracle.works(Need.GRADIENT) and _dead(oracle, case)
-    for id, params in _BALL if ball is not None else _OTHER:
+    for id, params in _BALL if own or ball is not None else _OTHER:
         info = attacks.get(id).info
         if not oracle.works(info.needs) or (kind is not None and kind not in info.modality):
             continue
         if ball is not None and ball.norm not in info.norms:
+            continue
+        if own and not _fits_own(id, info, case.within):
             continue
         if _walks(info) and not dead and any(oracle.works(need) for need in (Need.GRADIENT, Need.STRUCTURE)):
             continue  # who sees inside need not feel its way
@@ -104,6 +107,14 @@ def _fitting(oracle: Oracle, case: Evade, wished: dict[str, dict[str, Any]]) -> 
             params = params | MASKING
         several = {"draws": DRAWS} if oracle.random and "draws" in attacks.get(id).__dataclass_fields__ else {}
         yield attacks.get(id)(**params | several | wished.get(id, {}))
+
+
+def _fits_own(id: str, info: Any, within: Any) -> bool:
+    """Squares are put down by the signs of values, and who sees labels alone looks for a way in through the whole domain."""
+    if id == "evasion.square" and getattr(within, "along", "slope") != "signs":
+        return False
+    domain = hasattr(within, "low") and hasattr(within, "high")
+    return "Region" in info.within and (domain or not _walks(info))
 
 
 def _dead(oracle: Oracle, case: Evade) -> bool:

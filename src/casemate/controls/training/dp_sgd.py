@@ -21,7 +21,7 @@ ENDLESS = float("inf")
 @control(
     "training.dp_sgd",
     changes=(("training.dp", "<epsilon>, <delta>"),),
-    knows=("privacy.loss_threshold", "privacy.lira", "privacy.canary"),
+    knows=("privacy.lira", "privacy.canary"),
     threats=("PR-01", "PR-02"),
     side_effects="clean accuracy falls, most for small classes and few records; training is slower through the hook",
     trains=True,

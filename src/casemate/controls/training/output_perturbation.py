@@ -25,7 +25,7 @@ NEAR = 1e-5  # how far from the optimum the solver may stop; both neighbours' sh
 @control(
     "training.output_perturbation",
     changes=(("training.dp", "<epsilon>, 0"),),
-    knows=("privacy.loss_threshold", "privacy.lira", "privacy.canary"),
+    knows=("privacy.lira", "privacy.canary"),
     threats=("PR-01", "PR-02"),
     side_effects="clean accuracy falls with the number of columns and classes, and with every bit less of penalty",
     trains=True,

@@ -22,7 +22,7 @@ NAME = "training.partition"
 
 @control(
     "training.partition",
-    knows=("poisoning.gradient", "poisoning.label_flip"),
+    knows=("poisoning.adaptive",),
     threats=("PO-01", "PO-02", "PO-03", "PO-06"),
     side_effects="each model sees one part of the data only, so the vote is less accurate; every decision asks all of them",
     trains=True,

@@ -21,7 +21,7 @@ LEAST = 10  # rows a teacher learns from
 
 @control(
     "training.pate",
-    knows=("privacy.loss_threshold", "privacy.lira"),
+    knows=("privacy.lira",),
     threats=("PR-01", "PR-02"),
     side_effects="as many trainings as there are teachers; the student knows only what was answered, and accuracy falls",
     trains=True,

@@ -17,7 +17,7 @@ from ._network import fitting, labels_of, no_classes, share
 
 @control(
     "training.randomised_response",
-    knows=("privacy.loss_threshold", "privacy.lira"),
+    knows=("privacy.lira",),
     threats=("PR-02",),
     side_effects="a share of the training labels is wrong: clean accuracy falls, and who is in the data is not hidden",
     trains=True,

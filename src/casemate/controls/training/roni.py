@@ -22,7 +22,7 @@ LEAST = 4  # trusted rows: each is held against the others, and one other says n
 
 @control(
     "training.roni",
-    knows=("poisoning.gradient", "poisoning.label_flip"),
+    knows=("poisoning.adaptive",),
     threats=("PO-01", "PO-02", "PO-06"),
     side_effects="needs rows somebody vouches for, and leaves out the stated share of honest rows",
     trains=True,
@@ -34,7 +34,8 @@ class Roni:
     from the model with it, for all rows at once. The trusted rows stand among the suspects too, each held against the others:
     what harm they seem to do sets the line, so that the rate of false alarms is about what was asked for (fewer than
     ``1 / alarm`` trusted rows cannot tell that rate: then the most harmful of them is the line).
-    Each row is judged with all others in place: poison that acts only together, or within what an honest row may do, stays.
+    Each row is judged with all others in place: poison that acts only together, or within what an honest row may do, stays;
+    `poisoning.adaptive` finds such.
 
     Args:
         trusted: Share of the rows that somebody vouches for: the first ones of the recipe, as they are when it is hardened.

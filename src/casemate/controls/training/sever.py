@@ -18,7 +18,7 @@ NAME = "training.sever"
 
 @control(
     "training.sever",
-    knows=("poisoning.gradient", "poisoning.label_flip"),
+    knows=("poisoning.adaptive",),
     threats=("PO-01", "PO-02", "PO-06"),
     side_effects="leaves out a fixed share of rows in each round, honest ones of rare kinds among them, and trains in each",
     trains=True,
@@ -29,7 +29,7 @@ class Sever:
 
     The gradients are those of a linear last layer on the scaled inputs under the model the recipe makes: errors of its scores
     (residuals, of numbers) times inputs. They are centred over the rows that are left; the direction is the top singular
-    vector. Many small pulls in different directions stay: `poisoning.gradient` with ``quiet`` tries that.
+    vector. Many small pulls in different directions stay: `poisoning.adaptive` finds such.
 
     Args:
         share: Of the rows, how many an attacker may have written; half of that is left out in each round.

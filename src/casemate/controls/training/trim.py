@@ -17,7 +17,7 @@ NAME = "training.trim"
 
 @control(
     "training.trim",
-    knows=("poisoning.gradient", "poisoning.label_flip"),
+    knows=("poisoning.adaptive",),
     threats=("PO-01", "PO-02", "PO-06"),
     side_effects="leaves out a fixed share of rows, honest and rare ones among them, and trains several times over",
     trains=True,
@@ -27,7 +27,7 @@ class Trim:
 
     The paper trims residuals of linear regression; here it is whatever loss the recipe's model has: squared residuals of
     numbers, cross-entropy of classes. It starts from all rows in place of random ones, so that a seed decides nothing.
-    Poison with a small loss stays: `poisoning.gradient` with ``quiet`` is that attack.
+    Poison with a small loss stays: `poisoning.adaptive` finds such.
 
     Args:
         share: Of the rows, how many are left out; it should be at least the share an attacker can write. 0 trains as before.

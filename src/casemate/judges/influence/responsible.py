@@ -1,7 +1,8 @@
-"""Which training rows made this decision: by the method that fits the model, or why none does."""
+"""Which training rows made this decision: by the method that fits the model, by training without them, or why none does."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import BadInput
-from ...core.target import count, to_numpy
+from ...core.target import Recipe, Target, count, take, to_numpy
+from .forest import leaf_weights
 from .gradients import tracin, why_not
 from .linear import logistic_effects, ridge_effects
 
@@ -39,10 +41,11 @@ def responsible(model: Any, x_train: Any, y_train: Any, x: Any, k: int = 5) -> R
     """The `k` training rows that weigh most in the decision of `model` on one input.
 
     Ridge and least squares are exact; logistic regression takes one Newton step; the neighbours of a nearest-neighbour rule
-    are its reasons; dense torch networks are traced at their last state. Of a scikit-learn pipeline the last step is
-    explained, on what the steps before make of the rows.
+    are its reasons, and so are the rows in the leaves of trees and forests; dense torch networks are traced at their last
+    state. Of a scikit-learn pipeline the last step is explained, on what the steps before make of the rows.
 
     Args:
+        model: The estimator or network itself, or a target around one.
         x_train, y_train: All that it was trained on.
         x: One input, as a row ``(d,)``, ``(1, d)`` or a frame of one row.
 
@@ -55,6 +58,7 @@ def responsible(model: Any, x_train: Any, y_train: Any, x: Any, k: int = 5) -> R
     y = np.asarray(to_numpy(y_train))
     if y.shape != (n,):
         raise BadInput(f"{n} training rows and labels of shape {y.shape}; give one for each")
+    model = _bare(model)
     kinds = {base.__name__ for base in type(model).__mro__}
     x = x if hasattr(x, "iloc") or np.ndim(to_numpy(x)) > 1 else np.asarray(to_numpy(x))[None]
     if count(x) != 1:
@@ -70,8 +74,66 @@ def responsible(model: Any, x_train: Any, y_train: Any, x: Any, k: int = 5) -> R
             return found
     raise BadInput(
         f"no method here tells which rows made a decision of a {type(model).__name__}; it is told of Ridge, LinearRegression, "
-        "LogisticRegression, nearest neighbours and dense torch networks. For others take judges.influence.shapley: it retrains"
+        "LogisticRegression, nearest neighbours, decision trees, random forests and dense torch networks. For others take "
+        "`refitted` (`casemate account --refit`), which trains without each row"
     )
+
+
+def refitted(
+    recipe: Recipe, x: Any, k: int = 5, *, rows: Any = None, seed: int = 0, show: Callable[[int, int], None] = lambda *_: None
+) -> Responsible:
+    """The `k` training rows without which a recipe would decide one input most differently: it is trained without each.
+
+    For every kind of model, at one training a row and one more. Trainings repeat by their seed, so a difference is the row's;
+    of models that draw while they train it is also that of the draw.
+
+    Args:
+        x: One input, as the recipe's own rows are: a frame of one row, ``(d,)`` or ``(1, d)``.
+        rows: Positions of the candidates; left out, all.
+        show: Called with what is done and what there is to do, after each training.
+
+    Raises:
+        BadInput: More than one input, rows that are not there, or `k` of fewer.
+    """
+    n = count(recipe.x)
+    chosen = np.arange(n) if rows is None else np.unique(np.asarray(rows, int))
+    if not len(chosen) or chosen[0] < 0 or chosen[-1] >= n or not 1 <= k <= len(chosen):
+        raise BadInput(
+            f"k={k} of {len(chosen)} candidates among {n} training rows; give positions from 0 to {n - 1}, k up to their number"
+        )
+    x = x if hasattr(x, "iloc") or np.ndim(to_numpy(x)) > 1 else np.asarray(to_numpy(x))[None]
+    if count(x) != 1:
+        raise BadInput(f"one decision is explained at a time; got {count(x)} inputs")
+    whole = recipe.fit(recipe.x, recipe.y, seed)
+    decided = np.asarray(to_numpy(whole.respond(x).label))[0]
+    before, effect = _said(whole, x, decided), np.zeros(len(chosen))
+    for i, row in enumerate(chosen):
+        kept = np.delete(np.arange(n), row)
+        effect[i] = before - _said(recipe.fit(take(recipe.x, kept), take(recipe.y, kept), seed), x, decided)
+        show(i + 1, len(chosen))
+    order = np.argsort(-np.abs(effect), kind="stable")[:k]
+    how = "trained without the row: what the score of the decided class loses, or the number predicted"
+    return Responsible(chosen[order], effect[order], decided, how, True)
+
+
+def _said(model: Target, x: Any, decided: Any) -> float:
+    """What a model says for the decision: its score, 1 or 0 where it shows labels only, the number itself of a regression."""
+    answer = model.respond(x)
+    if answer.scores is not None:
+        return float(np.asarray(to_numpy(answer.scores))[0, int(decided)])
+    label = np.asarray(to_numpy(answer.label))[0]
+    return float(label) if model.classes is None else float(label == decided)
+
+
+def _bare(model: Any) -> Any:
+    """What a target wraps. Stages before it would have to be run on the training rows: those are the caller's to apply."""
+    if getattr(model, "stages", ()):
+        raise BadInput(f"the model has stages before it, {len(model.stages)}; give the model itself and rows as it sees them")
+    inner = getattr(model, "model", model) if hasattr(model, "stages") else model
+    for name in ("estimator", "module"):
+        if hasattr(inner, "offers") and hasattr(inner, name):
+            return getattr(inner, name)
+    return inner
 
 
 def _ridge(model: Any, x_train: Any, y: NDArray[Any], x: Any, k: int) -> Responsible:
@@ -121,6 +183,13 @@ def _neighbours(model: Any, x_train: Any, y: NDArray[Any], x: Any, k: int) -> Re
     return Responsible(rows[order], effect[order], decided, "the neighbours that voted, each with its share of the vote", True)
 
 
+def _leaves(model: Any, x_train: Any, y: NDArray[Any], x: Any, k: int) -> Responsible:
+    weight = leaf_weights(model, x_train, y, x)
+    decided = np.ravel(model.predict(x))[0]
+    effect = np.where(y == decided, weight, -weight) if hasattr(model, "classes_") else weight
+    return _top(effect, weight, k, decided, "the rows in the leaves that answered, each with its share of the answer")
+
+
 def _network(model: Any, x_train: Any, y: NDArray[Any], x: Any, k: int) -> Responsible:
     import torch
 
@@ -148,5 +217,6 @@ _METHODS: tuple[tuple[frozenset[str], Any], ...] = (
     (frozenset({"Ridge", "LinearRegression"}), _ridge),
     (frozenset({"LogisticRegression"}), _logistic),
     (frozenset({"KNeighborsClassifier", "KNeighborsRegressor"}), _neighbours),
+    (frozenset({"BaseDecisionTree", "ForestClassifier", "ForestRegressor"}), _leaves),
     (frozenset({"Module"}), _network),
 )

@@ -54,4 +54,5 @@ def first(case: Copy) -> Any:
 COPY = Kind(
     check=check, judge=judge, build=build, why_not=why_not, size=lambda case: int(case.queries), asks=planned,
     judged=lambda bench, chosen: rows_held(bench), again=first, asking=True,
+    plan=lambda case: {"queries": int(case.queries)},
 )  # fmt: skip

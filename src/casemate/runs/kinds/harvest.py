@@ -95,4 +95,7 @@ def planned(bench: Bench, chosen: Profile) -> int:
     return chosen.flood
 
 
-HARVEST = Kind(check=check, judge=judge, build=build, why_not=why_not, size=lambda case: int(case.rows), asks=planned)
+HARVEST = Kind(
+    check=check, judge=judge, build=build, why_not=why_not, size=lambda case: int(case.rows), asks=planned,
+    plan=lambda case: {"queries": int(case.rows)},
+)  # fmt: skip

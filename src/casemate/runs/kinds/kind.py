@@ -78,6 +78,8 @@ class Kind:
         targetless: Whether it runs without a deployed target.
         alone: Whether it needs neither target nor data: what `why_not` says is all there is to ask.
         asking: Whether an attack that asked nothing cannot have learned anything (health check 39).
+        plan: ``case -> {"queries": n}`` or ``{"records": n}``: what an attack spends where the budget covers it, and cuts
+            down to the budget where it does not; empty where attacks just ask until they are done.
     """
 
     check: Callable[[Any], None]
@@ -91,6 +93,7 @@ class Kind:
     targetless: bool = False
     alone: bool = False
     asking: bool = False
+    plan: Callable[[Any], dict[str, int]] = lambda case: {}
 
 
 def stacked(a: Any, b: Any) -> Any:

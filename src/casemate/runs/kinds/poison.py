@@ -111,8 +111,13 @@ def build_misread(bench: Bench, cell: Cell) -> Built:
     ))  # fmt: skip
 
 
+def plan(case: Poison) -> dict[str, int]:
+    """The largest declared share of the training data."""
+    return {"records": int(max(case.fractions) * count(case.recipe.x))}
+
+
 POISON = Kind(
-    check=check, judge=judge, build=build, why_not=needs_recipe, asks=looked_at, judged=judged, targetless=True
+    check=check, judge=judge, build=build, why_not=needs_recipe, asks=looked_at, judged=judged, targetless=True, plan=plan
 )  # fmt: skip
-BACKDOOR = Kind(check=check, judge=judge, build=build_backdoor, why_not=needs_recipe, judged=judged, targetless=True)
-MISREAD = Kind(check=check, judge=judge, build=build_misread, why_not=needs_recipe, judged=judged, targetless=True)
+BACKDOOR = Kind(check=check, judge=judge, build=build_backdoor, why_not=needs_recipe, judged=judged, targetless=True, plan=plan)
+MISREAD = Kind(check=check, judge=judge, build=build_misread, why_not=needs_recipe, judged=judged, targetless=True, plan=plan)

@@ -123,5 +123,6 @@ def judged(bench: Bench, chosen: Profile) -> int:
 
 
 SPONGE = Kind(
-    check=check, judge=judge, build=build, why_not=why_not, size=lambda case: int(case.asks), asks=planned, judged=judged
+    check=check, judge=judge, build=build, why_not=why_not, size=lambda case: int(case.asks), asks=planned, judged=judged,
+    plan=lambda case: {"queries": int(case.asks)},
 )

@@ -37,4 +37,7 @@ def planned(bench: Bench, chosen: Profile) -> int:
     return chosen.flood
 
 
-STALL = Kind(check=check, judge=judge, build=build, size=lambda case: int(case.rows), asks=planned)
+STALL = Kind(
+    check=check, judge=judge, build=build, size=lambda case: int(case.rows), asks=planned,
+    plan=lambda case: {"queries": int(case.rows)},
+)  # fmt: skip
