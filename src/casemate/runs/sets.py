@@ -72,11 +72,7 @@ def set_part(
     kind = KINDS[case.kind]
     ids = kind.size(case) + SPARE
     watched = None if target is None else Watched(target, patience)
-    if hasattr(case, "recipe"):
-        watching: Any = case  # what a case that trains calls its own
-        case = replace(watching, recipe=watched_recipe(watching.recipe, patience, limit))
-    if known.recipe is not None:
-        known = replace(known, recipe=watched_recipe(known.recipe, patience, limit))
+    case, known = _watching(case, known, patience, limit)
     told, known = numbered(case, known, watched)
     meter = Meter(np.arange(ids))
     days = case.within_s / DAY if isinstance(case, Stall | Harvest) else adversary.budget.days
@@ -110,6 +106,15 @@ def set_part(
         seconds=time.perf_counter() - began,
         claims=claim,
     )
+
+
+def _watching(case: Any, known: Known, patience: float | None, limit: float) -> tuple[Any, Known]:
+    """Both with their recipes under a clock, for each call of what they train and for each training."""
+    if hasattr(case, "recipe"):
+        case = replace(case, recipe=watched_recipe(case.recipe, patience, limit))
+    if known.recipe is not None:
+        known = replace(known, recipe=watched_recipe(known.recipe, patience, limit))
+    return case, known
 
 
 def _trainer(recipe: Recipe | None, case: Any, patience: float | None) -> Callable[[Records], Target] | None:
