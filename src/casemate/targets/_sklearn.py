@@ -1,7 +1,8 @@
-"""What scikit-learn's own classes are known to do, so that no query is paid twice."""
+"""What classes of scikit-learn, XGBoost and LightGBM are known to do, so that no query is paid twice."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -32,6 +33,13 @@ _SQUASHES = (
     "sklearn.ensemble._gb.GradientBoostingClassifier",
 )
 
+# Of other libraries: whose label is that of the largest score, by the objective it was trained for.
+_BOOSTED: dict[str, Callable[[Any], bool]] = {
+    "lightgbm.sklearn.LGBMClassifier": lambda model: not callable(getattr(model, "objective_", None)),
+    "xgboost.sklearn.XGBClassifier": lambda model: (
+        getattr(model, "objective", None) == ("binary:logistic" if len(model.classes_) == 2 else "multi:softprob")
+    ),
+}
 _FORESTS = ("sklearn.ensemble._forest.RandomForestClassifier", "sklearn.ensemble._forest.ExtraTreesClassifier")
 
 
@@ -94,7 +102,11 @@ def shown_by(estimator: Any, kind: Kind, classes: int) -> tuple[str, ...]:
 
 def decides(estimator: Any) -> str:
     """From what its label follows: ``decision``, ``decision or zero``, ``scores``, or only ``predict`` itself."""
-    return _DECIDES.get(_owner(final(estimator), "predict"), "predict")
+    last = final(estimator)
+    owner = _owner(last, "predict")
+    if owner in _BOOSTED and _owner(last, "predict_proba") == owner:
+        return "scores" if _BOOSTED[owner](last) else "predict"
+    return _DECIDES.get(owner, "predict")
 
 
 def squashes(estimator: Any) -> bool:
