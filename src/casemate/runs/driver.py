@@ -6,6 +6,7 @@ Three drivers, one for each scope. Each returns a `Trace`: the final claim and w
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -107,7 +108,9 @@ class _Book:
         self._x: Any = None
         self.believed = np.zeros(len(case), bool)
         self._broke_at = np.full(len(case), np.nan)
-        self._losses: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+        self._steps = 0
+        self._late: deque[tuple[int, NDArray[np.int64], NDArray[np.float64]]] = deque()  # the steps of the last tenth so far
+        self._loss = np.full((3, len(case)), np.nan)  # where first seen, at nine tenths, at the last
 
     def _places(self, row: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.asarray(self._sorted[np.searchsorted(self._row, row, sorter=self._sorted)])
@@ -120,7 +123,9 @@ class _Book:
         fresh = broken & ~self.believed[places]
         self._broke_at[places[fresh]] = spending(self._oracle, at.row[fresh])
         self.believed[places] |= broken
-        self._losses.append((places, to_numpy(at.loss).astype(np.float64)))
+        self._late.append((self._steps, places, to_numpy(at.loss).astype(np.float64)))
+        self._steps += 1
+        self._fold()
         alive = ~broken if self._case.seek == "any" else np.ones(len(broken), bool)
         if not alive.all():
             self.leave(at.only(~alive))
@@ -162,21 +167,30 @@ class _Book:
             improving=improving, measured=measured, stopped=stopped,
         )  # fmt: skip
 
+    def _fold(self) -> None:
+        """Take in what lies before the last tenth of the steps, however many more there will be: so that no more is held."""
+        while self._late and self._late[0][0] <= 0.9 * self._steps:
+            _, places, loss = self._late.popleft()
+            self._seen(places, loss, (1, 2))
+
+    def _seen(self, places: NDArray[np.int64], loss: NDArray[np.float64], slots: tuple[int, ...]) -> None:
+        loss = np.where(np.isfinite(loss), loss, np.nan)
+        self._loss[0, places] = np.where(np.isnan(self._loss[0, places]), loss, self._loss[0, places])
+        for slot in slots:
+            self._loss[slot, places] = loss
+
     def _improving(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Health check 11: the best loss, rescaled to [0, 1], rose by more than 0.05 in the last tenth; where it is known."""
-        steps = len(self._losses)
-        if steps < TENTHS:
+        if self._steps < TENTHS:
             return np.zeros(len(self._case), bool), np.zeros(len(self._case), bool)
-        best = np.full((3, len(self._case)), np.nan)  # where first seen, at nine tenths, at the last
-        for i, (places, loss) in enumerate(self._losses):
-            loss = np.where(np.isfinite(loss), loss, np.nan)
-            best[0, places] = np.where(np.isnan(best[0, places]), loss, best[0, places])
-            for slot in (1, 2) if i <= 0.9 * steps else (2,):
-                best[slot, places] = loss
+        while self._late:
+            _, places, loss = self._late.popleft()
+            self._seen(places, loss, (2,))
+        first, before, last = self._loss
         with np.errstate(invalid="ignore", divide="ignore"):
-            rise = (best[2] - best[1]) / np.maximum(best[2] - best[0], 1e-12)
-            improving = ~self.believed & (rise > STILL) & (best[2] - best[0] > 1e-9)
-        return np.asarray(improving), np.isfinite(best).all(0)
+            rise = (last - before) / np.maximum(last - first, 1e-12)
+            improving = ~self.believed & (rise > STILL) & (last - first > 1e-9)
+        return np.asarray(improving), np.isfinite(self._loss).all(0)
 
 
 def _like(x: Any, shape_of: Any) -> Any:
