@@ -19,9 +19,9 @@ _WHERE = {
     "core.adversary": ("Adversary", "Budget", "Need", "researcher"),
     "core.attack": ("Answer", "Ask", "Claim", "attack"),
     "core.case": (
-        "Artifact", "Attribute", "Audit", "Backdoor", "Copy", "Degrade", "Distinguisher", "Evade", "Federated", "Guesses",
-        "Holdout", "Infer", "Inputs", "Invert", "Leak", "Load", "Misread", "Poison", "Property", "Records", "Recovered",
-        "Replica", "Smuggle", "Stall", "Update", "Values",
+        "Adopt", "Artifact", "Attribute", "Audit", "Backdoor", "Copy", "Degrade", "Distinguisher", "Evade", "Federated",
+        "Fetch", "Guesses", "Holdout", "Infer", "Inputs", "Invert", "Leak", "Load", "Misread", "Poison", "Property",
+        "Records", "Recovered", "Replica", "Smuggle", "Stall", "Update", "Values",
     ),
     "core.availability": ("Drill", "Harvest", "Sponge"),
     "core.constraint": ("Ball",),

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from casemate.app.account import account
-from casemate.core.errors import UnknownName, UsageError
+from casemate.core.errors import TargetFailed, UnknownName, UsageError
 
 LOANS = Path(__file__).resolve().parents[2] / "examples" / "loans" / "simple.yaml"
 
@@ -41,3 +41,49 @@ def test_a_description_without_a_recipe_is_told_what_it_lacks():
         account, [str(LOANS.parents[1] / "comments" / "system.yaml"), "--row", "0"], standalone_mode=False
     )
     assert isinstance(result.exception, UsageError) and "binds no recipe" in str(result.exception)
+
+
+BREAKS = """
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+import casemate as cm
+
+X = np.random.default_rng(0).normal(size=(12, 3))
+Y = (X[:, 0] > 0).astype(int)
+
+
+def target():
+    return cm.wrap(LogisticRegression().fit(X, Y))
+
+
+def data():
+    return cm.Holdout(x=X[:4], y=Y[:4])
+
+
+def recipe():
+    def fit(x, y, seed):
+        if len(x) < 12 and x[0, 0] != X[0, 0]:
+            raise SystemExit("no training without the first row")
+        return LogisticRegression().fit(x, y)  # not wrapped: a run takes it so, too
+
+    return cm.Recipe(fit, X, Y)
+"""
+
+DESCRIBED = """
+casemate: 1
+system:
+  name: rule
+  task: binary
+  target: [{component: api, factory: bind_refit:target, data: bind_refit:data, recipe: bind_refit:recipe}]
+zones: [{id: inside, trust: prod}]
+components: [{id: api, kind: server, zone: inside}]
+"""
+
+
+def test_refit_watches_the_recipe_as_a_run_does(tmp_path):
+    (tmp_path / "bind_refit.py").write_text(BREAKS, encoding="utf-8")
+    (tmp_path / "system.yaml").write_text(DESCRIBED, encoding="utf-8")
+    result = CliRunner().invoke(account, [str(tmp_path / "system.yaml"), "--row", "0", "--refit"], standalone_mode=False)
+    assert isinstance(result.exception, TargetFailed)
+    assert "without training row 0" in str(result.exception) and "SystemExit: no training without" in str(result.exception)

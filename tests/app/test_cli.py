@@ -86,7 +86,9 @@ def test_a_plan_sends_nothing_and_says_what_it_would(cli, tmp_path):
     code, out, _ = cli("assess", "system.yaml", "--budget", "quick", "--plan", "--json")
     data = json.loads(out)[0]
     assert code == 0 and data["cells"] and data["queries_by_host"]["in process"] > 0 and not (tmp_path / ".casemate").exists()
-    assert "queries to in process" in cli("assess", "system.yaml", "--budget", "quick", "--plan")[1]
+    text = cli("assess", "system.yaml", "--budget", "quick", "--plan")[1]
+    assert "queries to in process" in text
+    assert "s on one worker, without trainings" in text, "0 s would read as if trainings took no time"
 
 
 def test_a_host_is_told_all_that_is_sent_to_it_regression(cli, tmp_path):

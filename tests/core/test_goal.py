@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from casemate.core.errors import BadInput
 from casemate.core.goal import Becomes, Routed, Shift, Vanish, Wrong
 from casemate.core.target import REJECT
 
@@ -75,3 +76,13 @@ def test_a_shift_has_a_direction(delta):
     np.testing.assert_array_equal(goal.loss(decision[:, None], y) >= 0, met)
     np.testing.assert_array_equal(np.asarray(goal.met(torch.as_tensor(decision), torch.as_tensor(y))), met)
     np.testing.assert_allclose(goal.loss(torch.as_tensor(decision)[:, None], torch.as_tensor(y)), goal.loss(decision[:, None], y))
+
+
+@pytest.mark.parametrize("make", [
+    lambda: Becomes("pay"), lambda: Becomes(None), lambda: Becomes(1.5), lambda: Becomes(True), lambda: Routed(("pay",)), lambda: Routed(2),
+    lambda: Vanish("nothing"),
+])  # fmt: skip
+def test_a_goal_that_no_decision_can_equal_is_refused_regression(make):
+    """`Becomes("pay")` was never met: a system that lets everybody in resisted."""
+    with pytest.raises(BadInput, match=r"is no (decision|tuple)"):
+        make()

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from casemate.app.init import init
 from casemate.core.errors import UsageError
 from casemate.imports.interview import Ask, answered, asks
-from casemate.imports.opening import begun, missing, opened, openings, sketched
+from casemate.imports.opening import begun, missing, opened, openings, sketched, untaught
+from casemate.runs.derived import derived
 from casemate.threats.derive import derive
 from casemate.threats.load import loads
 from casemate.threats.nodes import Node, compose
@@ -146,7 +147,7 @@ def run(path: Path, *args: str, input: str = "") -> tuple[int, str]:
 
 def test_the_interview_stops_and_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "system.yaml"
-    code, out = run(path, "--ask", input="shop\nimage\nbinary\ncustomer\nno\n\n\n\n\n?\nbogus\nq\n")
+    code, out = run(path, "--ask", input="shop\nimage\nbinary\ncustomer\nno\n\n\n\n\n\n?\nbogus\nq\n")
     assert code == 0 and "decides " in out and "'bogus' is no" in out
     system = loads(path.read_text())
     assert (system.name, system.modality, system.principals[0].kind) == ("shop", "image", "customer")
@@ -244,12 +245,49 @@ def test_the_other_parts() -> None:
     assert {(f.from_, f.to) for f in system.flows} >= {
         ("labeller", "labels"), ("labels", "training"), ("training", "api"), ("registry", "api"), ("api", "review"),
     }  # fmt: skip
-    assert [a.path for a in openings(system)] == ["opening(feedback)"]
+    assert [a.path for a in openings(system)] == ["opening(feedback)", "opening(data)"]
 
 
 def test_one_trainer_learns_from_both() -> None:
     system = loads(put(SERVER, feedback="yes", labels="yes"))
     assert [c.id for c in system.components if c.kind == "trainer"] == ["training"]
+
+
+@pytest.mark.parametrize("caller", ["customer", "data_provider"])  # a provider may send inputs and deliver no record
+def test_who_supplies_training_data_is_asked(caller: str) -> None:
+    text = shaped(modality="tabular", task="binary", caller=caller, device="no", feedback="no")
+    asked = next(a for a in openings(loads(text)) if a.path == "opening(data)")
+    assert "deliver training records" in asked.text and not asked.asked
+    system = loads(opened(text, loads(text), asked, "yes"))
+    assert {(f.from_, f.to) for f in system.flows} >= {("supplier", "records"), ("records", "training"), ("training", "api")}
+    assert any(row.on == "records" and row.can == ("inject_data",) for row in system.access)
+    found = derive(system)
+    waiting = {t.rule for t in found.threats} | {u.rule for u in found.undecided}
+    assert "PO-01" in waiting and not untaught(system)
+    left = [a.path for a in openings(system)]
+    assert "opening(data)" not in left and "opening(labels)" in left  # who labels them is a question of its own
+
+
+@pytest.mark.parametrize(("answer", "silent"), [("no", True), ("unknown", False)])
+def test_no_trainer_and_no_source_is_never_a_silent_pass(tmp_path: Path, answer: str, silent: bool) -> None:
+    """Answering no to feedback and labelling left poisoning out, and said nothing."""
+    path = tmp_path / "system.yaml"
+    _, out = run(path, "--ask", input=f"shop\nimage\nbinary\ncustomer\nno\nno\n{answer}\nno\nno\nno\nq\n")
+    said = "no trainer or data source is described for api: whether its training data can be poisoned is not judged"
+    assert (f"Note: {said}." in out) != silent
+    found = derived(path)[1]
+    assert any(said in warning for warning in found.warnings) != silent
+    assert any("deliver" in a.text for a in found.system.assumptions)
+
+
+def test_a_trainer_or_a_record_of_training_speaks_of_the_training_data() -> None:
+    bare = "casemate: 1\nsystem: {name: x}\nprincipals: [{id: eve}]\ncomponents: [%s]\nflows: [{from: eve, to: a}%s]\n"
+    many = ", ".join(f"{{id: {id}, kind: server}}" for id in "abcdefg")
+    assert untaught(loads(bare % (many, ""))).endswith("a, b, c, d, e and 2 more: whether their training data can be poisoned is "
+                                                       "not judged")  # fmt: skip
+    assert not untaught(loads(bare % ("{id: a, kind: server, training: {sources: []}}", "")))
+    taught = bare % ("{id: a, kind: server}, {id: t, kind: trainer, training: {sources: []}}", ", {from: t, to: a}")
+    assert not untaught(loads(taught)) and "opening(data)" not in [a.path for a in openings(loads(taught))]
 
 
 def test_no_and_unknown_are_visible_and_not_asked_again() -> None:

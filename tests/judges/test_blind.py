@@ -162,6 +162,54 @@ def test_records_of_every_kind_are_read(way):
     assert np.isfinite(numbers(made, y)).all()
 
 
+def days(truth, rng):
+    year = np.where(truth, 2024, 2025)
+    return [f"{a}-{b:02d}-{c:02d}" for a, b, c in zip(year, rng.integers(1, 13, N), rng.integers(1, 29, N), strict=True)]
+
+
+NAMES = {
+    "iso dates": days,
+    "days first": lambda truth, rng: ["{2}.{1}.{0}".format(*day.split("-")) for day in days(truth, rng)],
+    "postal codes": lambda truth, rng: [str(code) for code in np.where(truth, 3000, 8000) + rng.integers(0, 300, N)],
+    "prefixes": lambda truth, rng: [f"{'AB'[int(t)]}{i:06d}" for t, i in zip(truth, rng.integers(0, 10**6, N), strict=True)],
+    "lengths": lambda truth, rng: [str(i) for i in np.where(truth, 0, 10_000) + rng.permutation(N) + 8_000],
+    "periods": lambda truth, rng: list(pytest.importorskip("pandas").PeriodIndex(days(truth, rng), freq="D")),
+}
+
+
+@pytest.mark.parametrize("way", NAMES)
+@pytest.mark.parametrize("kind", ["frame", "array"])
+def test_names_of_many_kinds_are_told_by_their_order(way, kind):
+    pandas = pytest.importorskip("pandas")
+    x, y, truth = split(seed=9)
+    made = NAMES[way](truth, np.random.default_rng(10))
+    table = pandas.DataFrame({"name": made, "a": x[:, 0]})
+    table = table if kind == "frame" else table.to_numpy()
+    found = judged(table, y, truth, truth)
+    assert not found.broken and found.extra["blind"]["auc"] > 0.95
+    assert not seen(table, y, np.random.default_rng(11).permutation(truth)).clear
+
+
+def test_ids_by_chance_raise_no_alarm():
+    pandas = pytest.importorskip("pandas")
+    alarms = 0
+    for seed in range(40):
+        x, y, truth = split(200, seed=seed)
+        ids = [f"{i:08x}" for i in np.random.default_rng(seed + 100).integers(0, 2**32, 200)]
+        alarms += seen(pandas.DataFrame({"id": ids, "a": x[:, 0]}), y, truth).clear
+    assert alarms <= 2
+
+
+def test_lists_in_the_cells_of_a_frame_are_read():
+    pandas = pytest.importorskip("pandas")
+    x, y, truth = split(400, seed=12)
+    cells = [[int(t), list(range(int(abs(v) * 3)))] for t, v in zip(truth, x[:, 0], strict=True)]
+    table = pandas.DataFrame({"a": x[:, 1], "list": cells, "array": list(x[:, :3]), "whole": [10**400] * 400})
+    assert seen(table, y, truth).auc > 0.9
+    assert not judged(table, y, truth, truth).broken
+    assert not seen(table.drop(columns="list"), y, truth).clear
+
+
 def test_labels_that_are_numbers_count_too():
     x, _, truth = split(seed=7)
     y = np.random.default_rng(8).normal(size=N) * np.where(truth, 2.0, 1.0)
@@ -169,10 +217,43 @@ def test_labels_that_are_numbers_count_too():
 
 
 # -- edges ----------------------------------------------------------------------------------------------------------------
-def test_too_few_are_not_judged_and_change_no_verdict():
-    x, y, truth = split(30, shift=9)
+@pytest.mark.parametrize(("n", "ok"), [(32, None), (34, False)])
+def test_sixteen_of_each_wholly_apart_are_no_leak_as_nobody_could_look(n, ok):
+    x, y, truth = split(n, shift=9)
     found = judged(x, y, truth, truth)
-    assert found.broken and line(found).ok is None and not line(found).fatal
+    assert found.interval.low > 0 and not found.broken
+    assert line(found).ok is ok and line(found).fatal
+    assert ("16 members and 16 others cannot exclude" in line(found).detail) is (n == 32)
+
+
+def test_a_small_audit_that_nobody_could_look_at_breaks_nothing():
+    x, y, truth = split(32)
+    found = audit.judge(Audit(x=x, y=y, truth=truth, epsilon=0.1), Guesses(score=truth.astype(float), member=truth), 32)
+    assert found.rate > 0.1 and not found.broken and line(found).ok is None
+
+
+@pytest.mark.parametrize("huge", [np.finfo(float).max, -1e308])
+def test_a_sentinel_of_huge_values_does_not_blind_the_guess(huge):
+    x, y, truth = split(shift=1.5)
+    x[np.random.default_rng(1).random(N) < 0.2, 3] = huge
+    found = judged(x, y, truth, x[:, 0] > 0.75)
+    assert found.interval.low > 0.3 and not found.broken and line(found).ok is False
+    assert found.extra["blind"]["auc"] > 0.8 and np.isfinite(found.extra["blind"]["auc"])
+    assert not seen(x, y, np.random.default_rng(2).permutation(truth)).clear
+
+
+def test_an_area_that_is_no_number_is_not_fair(monkeypatch):
+    from casemate.judges import blind as room
+
+    x, y, truth = split(shift=1.5)
+    nothing = np.full(N, np.nan)
+    monkeypatch.setattr(room, "linear", lambda *_: nothing)
+    one = judged(x, y, truth, truth)
+    assert one.extra["blind"]["by"] == "ferns" and line(one).ok is False
+    monkeypatch.setattr(room, "ferns", lambda *_: nothing)
+    none = judged(x, y, truth, truth)
+    assert not none.broken and line(none).ok is None and line(none).fatal
+    assert "came to an area that is a number" in line(none).detail
 
 
 def test_constant_records_tell_nothing():

@@ -58,7 +58,10 @@ def hidden_values(n: int = 120) -> Evidence:
     truth = rng.integers(0, 2, n)
     x = np.column_stack([np.zeros(n), rng.normal(size=n)])
     found = np.where(rng.uniform(size=n) < 0.9, truth, 1 - truth)
-    case = Attribute(x=x, y=truth, column=0, values=(0, 1), truth=truth, member=np.arange(n) < n // 2)
+    people = Holdout(x=np.column_stack([np.arange(60) % 2, np.arange(60.0)]), y=np.arange(60) % 2)
+    case = Attribute(
+        x=x, y=truth, column=0, values=(0, 1), truth=truth, member=np.arange(n) < n // 2, population=people,
+    )  # fmt: skip
     claim = Values(value=found, sure=rng.uniform(size=n))
     impute = {"most common": np.zeros(n, int), "nearest": np.where(rng.uniform(size=n) < 0.6, truth, 1 - truth)}
     return of(attribute.judge(case, claim, n, lambda _: impute), "privacy.attribute", "attribute")
@@ -85,7 +88,7 @@ def backdoor() -> Evidence:
     shares = (0.005, 0.01, 0.03)
     return poisoned(
         "poisoning.badnets", case="backdoor", measure="backdoor success above the clean model's", rate=0.97,
-        interval=Interval(0.93, 0.99, "paired bootstrap", 0.95), baseline=Baseline("clean model", 0.0),
+        interval=Interval(0.93, 0.99, "paired bootstrap", 0.95), baseline=Baseline("clean model by itself", 0.01),
         curves={"success": [(s, r, r - 0.06, min(1.0, r + 0.04)) for s, r in zip(shares, (0.41, 0.93, 0.97), strict=True)]},
         extra={
             "aim": "backdoor", "fraction": 0.03, "records": 42, "seeds": [0, 1], "success": 0.98, "clean_success": 0.01,
@@ -172,7 +175,8 @@ def adopted() -> Evidence:
     extra = {"planted": 0.99, "success": 0.8, "clean_success": 0.02, "clean_error": 0.05, "poisoned_error": 0.052, "seeds": [0, 1, 2]}
     return cases.made(
         "poisoning.parent", case="adopt", measure="backdoor success after fine-tuning above the clean parent's", rate=0.78,
-        interval=Interval(0.7, 0.85, "paired bootstrap", 0.95), n=90, baseline=Baseline("clean parent", 0.0), extra=extra, curves={},
+        interval=Interval(0.7, 0.85, "paired bootstrap", 0.95), n=90,
+        baseline=Baseline("clean parent by itself", 0.02), extra=extra, curves={},
     )  # fmt: skip
 
 

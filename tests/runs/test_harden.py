@@ -28,6 +28,17 @@ def test_mitigated_needs_an_attack_that_knows_and_was_run_regression(was, now, r
     assert _status(finding(was), None, [make("service.labels_only")]) == "removed by the facts"
 
 
+def test_labels_only_does_not_end_what_needs_labels_only_regression():
+    """PR-02 derives from scores, and attribute inference needs none: that the threat is gone was a rule's word, not a result."""
+    def was(attack, broken=True):
+        return SimpleNamespace(status=Status.BROKEN, evidence=[SimpleNamespace(attack=attack, broken=broken)])
+
+    hidden, plain = make("service.labels_only"), "removed by the facts"
+    assert _status(was("privacy.attribute"), None, [hidden]) == f"{plain}, but privacy.attribute needs labels only: attack again"
+    assert _status(was("privacy.inversion"), None, [hidden]) == _status(was("privacy.attribute", False), None, [hidden]) == plain
+    assert _status(was("privacy.attribute"), None, [make("service.query_budget")]) == plain
+
+
 def test_labels_only_changes_the_facts_and_with_them_the_threats(toy):
     path = toy()
     ready = prepare(path, budget="quick")

@@ -374,3 +374,18 @@ def test_adapter_is_a_value() -> None:
     assert Estimator(estimator=model).values == (-5, 5, 15)
     with pytest.raises(AttributeError):
         Estimator(estimator=model).name = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("algorithm", ["kd_tree", "ball_tree"])
+def test_asking_a_neighbour_search_does_not_change_it(algorithm) -> None:
+    """Its trees count what they are asked, and the count stood in their state: every attack 'touched the target'."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    rows = np.random.default_rng(0).random((200, 3))
+    model = KNeighborsClassifier(algorithm=algorithm).fit(rows, rows[:, 0] > 0.5)
+    target = wrap(model)
+    before = target.state(), target.fingerprint()
+    target.respond(rows[:50])
+    assert (target.state(), target.fingerprint()) == before and before[1] is not None
+    other = KNeighborsClassifier(algorithm=algorithm).fit(rows[::-1], rows[::-1, 0] > 0.5)
+    assert wrap(other).state() != before[0]

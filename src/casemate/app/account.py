@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ def account(
     from ..core.target import count, take
     from ..judges.influence.responsible import refitted, responsible
     from ..runs.bench import open_bench
+    from ..runs.named import spelled, told_names
+    from ..runs.watched import watched_recipe
     from ..threats.load import load
 
     system = load(path)
@@ -43,13 +45,15 @@ def account(
     if row >= (there := count(bench.data.x)):
         raise UsageError(f"--row {row} of {there} evaluation rows; give 0 to {there - 1}")
     recipe, x = bench.recipe, take(bench.data.x, [row])
+    said = replace(recipe, y=spelled(recipe.y, told_names(bench.target)))  # a model is explained by the labels it was trained on
     top = min(top, count(recipe.x))
     if refit:
-        found = refitted(recipe, x, top, seed=seed, show=_counted if sys.stderr.isatty() and not as_json else lambda *_: None)
+        show = _counted if sys.stderr.isatty() and not as_json else lambda *_: None
+        found = refitted(watched_recipe(recipe), x, top, seed=seed, show=show)
     else:
-        found = responsible(bench.target, recipe.x, recipe.y, x, top)
+        found = responsible(bench.target, recipe.x, said.y, x, top)
     told = {**asdict(found), "rows": found.rows.tolist(), "effect": found.effect.tolist(), "decision": _plain(found.decision)}
-    echo(json.dumps(told, indent=2) if as_json else _text(found, row, recipe, show_personal))
+    echo(json.dumps(told, indent=2) if as_json else _text(found, row, said, show_personal))
     return 0
 
 

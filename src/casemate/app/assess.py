@@ -148,7 +148,8 @@ def _plan_text(ready: Any) -> str:
     lines += [f"  not tested: {u['threat']} by {u['attack']}: {u['reason']}" for u in data["untested"]]
     lines += [f"  queries to {host}: at most {n:,}" for host, n in data["queries_by_host"].items()]
     lines += paced(ready)
-    lines.append(f"  expected: at most {data['expected_seconds']:,.0f} s on one worker (model rows times their measured cost)")
+    counted = "model rows times their measured cost"  # nobody knows how long a training takes before one has run
+    lines.append(f"  expected: at most {data['expected_seconds']:,.0f} s on one worker, without trainings ({counted})")
     if data["price"] is not None:
         lines.append(f"  price of the queries: {data['price']:,.2f} {ready.system.prices.currency or ''}".rstrip())
     return "\n".join(lines)

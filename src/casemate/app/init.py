@@ -205,7 +205,7 @@ def _write(path: Path, text: str, system: Any, ask: Any, answer: str) -> str | N
 
 
 def _end(path: Path, text: str | None, left: int) -> int:
-    from ..imports.opening import missing
+    from ..imports.opening import missing, untaught
     from ..threats.derive import derive
 
     if text is None:
@@ -218,6 +218,8 @@ def _end(path: Path, text: str | None, left: int) -> int:
         echo(f"{path}: {lacking}: {much} can be derived; casemate init {path} --ask asks.")
     if not lacking or result.threats or result.questions:
         _count(path, system, result, len(open_))
+        if untaught(system):
+            echo(f"Note: {untaught(system)}.")
     if left:
         echo(f"{left} to decide: see DIFFERS and CONFLICT above.")
     return 1 if left else 0

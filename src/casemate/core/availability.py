@@ -40,6 +40,15 @@ class Drill:
     classes: int = 2
     kind = "drill"
 
+    def __post_init__(self) -> None:
+        for name in ("usual", "y"):
+            labels = np.asarray(to_numpy(getattr(self, name)))
+            if labels.dtype.kind in "US" or any(isinstance(one, str) for one in labels.ravel()[:1].tolist()):
+                raise BadInput(
+                    f"{name} has words such as {str(labels.ravel()[0])!r}, and a decision is a number; "
+                    "give target.respond(x).label, or words as the places of their classes among the target's"
+                )
+
     def blind(self) -> Drill:
         return self
 

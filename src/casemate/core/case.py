@@ -132,7 +132,7 @@ class Copy:
 
     Args:
         pool: Unlabelled inputs of the attacker's own that it may query with; None where it must invent them.
-        low, high: The domain to invent queries from, ``(d,)`` each.
+        low, high: The domain to invent queries from, ``(d,)`` each; beside a pool one number for every column will do.
         queries: How many rows it plans to ask.
         truth: Inputs on which the judge compares the two.
     """
@@ -144,8 +144,36 @@ class Copy:
     truth: Holdout | None = None
     kind = "copy"
 
+    def __post_init__(self) -> None:
+        if self.low is None and self.high is None:
+            return
+        if self.low is None or self.high is None:
+            raise BadInput(f"low={self.low!r}, high={self.high!r}: give both ends of the domain, or neither")
+        low, high = (_end(name, value) for name, value in (("low", self.low), ("high", self.high)))
+        alike = self.pool if self.pool is not None else None if self.truth is None else self.truth.x
+        shape = getattr(alike, "shape", None)
+        width = max(low.size, high.size) if shape is None else int(np.prod(shape[1:]))
+        allowed = {width} if self.pool is None else {width, 1}
+        if not {low.size, high.size} <= allowed:
+            raise BadInput(f"low has {low.size} numbers and high has {high.size}; give {width} of each, one for each column")
+        wrong = np.flatnonzero(low > high)
+        if len(wrong) or not (low < high).any():
+            first = f" (first in column {wrong[0]})" if len(wrong) else ""
+            raise BadInput(f"low={low[:9]}, high={high[:9]}{first}: give a domain, low below high")
+
     def blind(self) -> Copy:
         return replace(self, truth=None)
+
+
+def _end(name: str, value: Any) -> Array:
+    """One end of a domain as numbers ``(d,)``."""
+    try:
+        end = np.asarray(to_numpy(value), float).reshape(-1)
+    except (TypeError, ValueError):
+        raise BadInput(f"{name}={value!r}: give one number for each column") from None
+    if not end.size or not np.isfinite(end).all():
+        raise BadInput(f"{name}={end[:9]}: give one finite number for each column")
+    return end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

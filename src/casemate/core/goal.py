@@ -75,6 +75,13 @@ def _negative(answer: Array) -> Array:
     return answer == REJECT
 
 
+def _whole(field: str, value: Any) -> None:
+    """Refuse what no decision is ever equal to: every row would seem to stand."""
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not number or not float(value).is_integer():
+        raise BadInput(f"{field}={value!r} is no decision; give a whole number, of classes with names the place among them")
+
+
 @dataclass(frozen=True, slots=True)
 class Wrong:
     """Any decision but the true one.
@@ -98,9 +105,16 @@ class Wrong:
 
 @dataclass(frozen=True, slots=True)
 class Becomes:
-    """One named decision: ``Becomes(3)``. A row that is there already is not a success of anybody."""
+    """One named decision: ``Becomes(3)``. A row that is there already is not a success of anybody.
+
+    Args:
+        target: The decision as the target answers it, a whole number; of classes with names the place among them.
+    """
 
     target: int
+
+    def __post_init__(self) -> None:
+        _whole("Becomes.target", self.target)
 
     def met(self, decision: Array, y: Array) -> Array:
         return decision == self.target
@@ -118,6 +132,12 @@ class Routed:
     """
 
     to: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.to, tuple | list):
+            raise BadInput(f"Routed.to={self.to!r} is no tuple; give the decisions wanted, as (1, 2)")
+        for route in self.to:
+            _whole("Routed.to", route)
 
     def met(self, decision: Array, y: Array) -> Array:
         if not self.to:
@@ -166,6 +186,9 @@ class Vanish:
     """Make the detector see nothing: the decision becomes `nothing`."""
 
     nothing: int = 0
+
+    def __post_init__(self) -> None:
+        _whole("Vanish.nothing", self.nothing)
 
     def met(self, decision: Array, y: Array) -> Array:
         return decision == self.nothing

@@ -63,6 +63,8 @@ class Withheld:
         raise NotGranted(self._why)
 
     def __getattr__(self, name: str) -> NoReturn:
+        if name in self.__slots__:  # of a copy that is not filled in yet: its refusal cannot be read either
+            raise AttributeError(name)
         if name in _KINDS or name.startswith("__"):
             raise AttributeError(self._why)
         raise NotGranted(self._why)

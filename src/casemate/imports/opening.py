@@ -18,6 +18,7 @@ from typing import Literal
 from casemate.core.entities import Can, Component, Principal
 from casemate.core.errors import UsageError
 from casemate.core.shape import choices, hints
+from casemate.core.surface import trainers
 from casemate.core.system import System
 from casemate.imports.claims import SERVES
 from casemate.imports.interview import YES_NO, Ask, answered, free_id, spliced
@@ -26,6 +27,7 @@ from casemate.threats.load import VERSION
 
 CALLERS = ("anonymous", "customer", "paid_account", "partner", "data_provider", "insider")
 _OUTSIDE = ("anonymous", "customer", "paid_account")  # these stand in a public zone, whatever the system
+_NAMED = 5  # components named where the same is said of many
 _NAME = re.compile(r"(?!(?:yes|no|true|false|null)\Z)[A-Za-z][A-Za-z0-9_-]*\Z", re.I)
 
 _HEAD = """\
@@ -59,6 +61,11 @@ _PARTS = {
         "Does anything that callers report or correct (feedback) reach the training?",
         "whoever reports can then teach the model: poisoning through feedback is derived from it",
         "nothing that callers report or correct reaches the training",
+    ),
+    "data": _Part(
+        "Does anybody outside (a supplier, a partner, the web) deliver training records?",
+        "whoever delivers records can teach the model: poisoning of the training data is derived from it",
+        "nobody outside delivers training records",
     ),
     "labels": _Part(
         "Do people label or review training data?",
@@ -141,6 +148,20 @@ def missing(system: System) -> str:
     return "" if _serving(system) else "no component that serves a model is described yet"
 
 
+def untaught(system: System) -> str:
+    """Whose training nothing is said of, so that no rule about written training data can ask; "" where somebody spoke of it.
+
+    Somebody did who described a trainer, or a training record, or confirmed that nobody outside delivers records.
+    """
+    spoken = any(a.text == _PARTS["data"].without and a.validity == "confirmed" for a in system.assumptions)
+    silent = [] if spoken else [c.id for c in _serving(system) if not trainers(system, c.id)]
+    if not silent:
+        return ""
+    names = ", ".join(silent[:_NAMED]) + (f" and {len(silent) - _NAMED:,} more" if len(silent) > _NAMED else "")
+    whose = "its" if len(silent) == 1 else "their"
+    return f"no trainer or data source is described for {names}: whether {whose} training data can be poisoned is not judged"
+
+
 def _opening(path: str, text: str, why: str, allowed: tuple[str, ...] = (), *, form: str = "", asked: bool = False) -> Ask:
     return Ask(path=path, text=text, threats=(), impact=0, allowed=allowed, form=form, asked=asked, why=why)
 
@@ -159,6 +180,10 @@ def _shows(system: System, part: str) -> bool:
     verbs = {verb for row in system.access for verb in (*row.can, *row.unsure)}
     if part == "feedback":
         return "feedback" in kinds or "write_feedback" in verbs
+    if part == "data":
+        # A trainer whose sources are named, be it as an empty list, says where all its records come from.
+        named = any(c.training and f"{c.id}.training.sources" in system.places for c in system.components)
+        return named or "data_source" in kinds
     if part == "labels":
         return "label_source" in kinds or "write_labels" in verbs or any(p.kind == "labeller" for p in system.principals)
     if part == "registry":
@@ -280,6 +305,13 @@ class _New:
         for who in sorted(callers) or [p.id for p in self.system.principals[:1]]:
             self.flow(who, id)
             self.access(who, id, ["write_feedback"])
+
+    def _data(self) -> None:
+        who = self.add("principals", "supplier", kind="data_provider")
+        id = self.add("components", "records", kind="data_source")
+        self.flow(who, id)
+        self.flow(id, self.trainer())
+        self.access(who, id, ["inject_data"])
 
     def _labels(self) -> None:
         who = self.add("principals", "labeller", kind="labeller")

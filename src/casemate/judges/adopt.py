@@ -11,6 +11,7 @@ from ..core.errors import BadInput
 from ..core.evidence import Baseline, Check
 from ..core.poison import Adopt, Published
 from ..core.target import Target, count, take, to_numpy
+from .aims import no_room
 from .opinion import Opinion
 from .poison import paired
 
@@ -46,7 +47,8 @@ def judge(case: Adopt, claim: Published | None, *, seed: int = 0, enough: float 
         measure=MEASURE, rate=rate, interval=interval, n=len(chosen), broken=broken, line=enough,
         why=(f"the trigger works for {100 * before:.1f} % in the parent and for {100 * bad[0].mean():.1f} % after fine-tuning; "
              f"{100 * good[0].mean():.1f} % do as wanted by themselves",),
-        baseline=Baseline("clean parent", 0.0), queries=0.0 if broken else None,
+        undecided=no_room(float(good[0].mean()), enough, "parent"),
+        baseline=Baseline("clean parent by itself", float(good[0].mean())), queries=0.0 if broken else None,
         checks=(Check(44, "poison goes unnoticed", lost <= QUIET, _fall(lost), fatal=False),),
         extra={
             "planted": before, "success": float(bad[0].mean()), "clean_success": float(good[0].mean()),

@@ -2,7 +2,8 @@
 
 Both are judged the same way: models are trained with the poison and without, on the same seeds, and success is counted on
 inputs that no training saw. What a clean model does by itself is taken off, and what the poison costs in clean accuracy
-stands beside it: a backdoor that spoils the model is found by anybody who looks.
+stands beside it: a backdoor that spoils the model is found by anybody who looks. Where the clean model already decides so for
+most of the trials, a trigger that always works could not gain enough to count, and nothing is decided.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .poisoned import Data, campaigns, changed, invalid, with_records
 BACKDOOR = "backdoor success above the clean model's"
 MISREAD = "inputs misread as wanted above the clean model's"
 ENOUGH = 0.5  # a trigger that works every other time serves
+ALREADY = "already decides so"  # begins the reason where no trigger could reach the line
 QUIET = 0.01  # clean accuracy that may be lost before a backdoor is noticed
 Hits = NDArray[np.bool_]  # (seeds, trials)
 
@@ -67,12 +69,27 @@ def judge(case: Poison, claim: Records | None, paid: int, *, seed: int = 0, enou
     return Opinion(
         measure=measure, rate=rate, interval=interval, n=clean.hits.shape[1], broken=broken, line=enough,
         why=_why(found[most], clean, rate, interval, most, size),
-        baseline=Baseline("clean model", 0.0), checks=(changed(case, claim), _still(found[most], clean)),
+        undecided=no_room(float(clean.hits.mean()), enough, "model"),
+        baseline=Baseline("clean model by itself", float(clean.hits.mean())),
+        checks=(changed(case, claim), _still(found[most], clean)),
         queries=0.0 if broken else None, records=first if broken else None,
         curves={"success": [(m / size, rates[m], *_bounds(paired(gain[m], seed))) for m in marks]},
         extra=_extra(case, found[most], clean, most, size),
         rows={"row": np.arange(clean.hits.shape[1]), "clean_hit": clean.hits.mean(0), "poisoned_hit": found[most].hits.mean(0)},
     )  # fmt: skip
+
+
+def no_room(by_itself: float, enough: float, what: str) -> str:
+    """Why success above a clean model's (or parent's) cannot reach the line, however well a trigger works; empty where it can.
+
+    Args:
+        by_itself: The share of the trials that come out as wanted without poison.
+        what: The clean one: ``model`` or ``parent``.
+    """
+    if 1 - by_itself >= enough:
+        return ""
+    most = f"poison that always works gains {100 * (1 - by_itself):.1f} points at most, and {100 * enough:g} would count"
+    return f"the clean {what} {ALREADY} for {100 * by_itself:.1f} %: {most}"
 
 
 def _untriggered(aim: Any, claim: Records) -> str:

@@ -18,6 +18,7 @@ from .statistics import clopper_pearson
 MEASURE = "gain over imputation"
 LINE = 0.05  # a gain that matters: one person in twenty
 FEWEST = 20  # people: with fewer even a perfect attack shows next to nothing
+TAUGHT = 50  # people whose value is known: a label right nine times in ten passes for a leak in 39 runs of 100 with 20, 6 with 50
 Flags = NDArray[np.bool_]
 
 
@@ -29,7 +30,7 @@ def judge(
     The measure is the accuracy on members (on all, where the case does not tell members) less that of the best imputation,
     which is chosen by hindsight, so that a correlation is never called a leak. Both are counted on the same people: the
     interval takes the Clopper-Pearson bounds, at 97.5 % each, of the shares whom only one of the two gets right. `broken`
-    when it lies above 0.
+    when it lies above 0, and the population is large enough for imputation to learn from (check 51).
 
     Args:
         impute: ``case -> {method: (n,) index into case.values}``, from the population alone.
@@ -45,12 +46,13 @@ def judge(
     best = max(guesses, key=lambda name: int((guesses[name] & member).sum()))
     rate, interval = gain(right[member], guesses[best][member])
     accuracy = clopper_pearson(int((guesses[best] & member).sum()), int(member.sum()))
-    broken = interval.low > 0
+    taught = _taught(case)
+    broken = interval.low > 0 and taught.ok is True
     return Opinion(
         measure=MEASURE, rate=rate, interval=interval, n=int(member.sum()), broken=broken, line=LINE,
-        why=_why(right, guesses[best], member, best, interval),
+        why=_why(right, guesses[best], member, best, interval, broken),
         baseline=Baseline(f"imputation by {best}, gain over itself", 0.0),
-        checks=(_apart(case, truth), _enough(member)), queries=float(queries) if broken else None,
+        checks=(_apart(case, truth), _enough(member), taught), queries=float(queries) if broken else None,
         extra=_extra(case, claim, truth, right, guesses, best, member) | {"imputation": [accuracy.low, accuracy.high]},
         rows={
             "row": np.arange(len(truth)), "member": member, "truth": column(case.values)[truth],
@@ -95,10 +97,10 @@ def _members(case: Attribute) -> Flags:
     return member
 
 
-def _why(right: Flags, imputed: Flags, member: Flags, best: str, interval: Interval) -> tuple[str, ...]:
+def _why(right: Flags, imputed: Flags, member: Flags, best: str, interval: Interval, broken: bool) -> tuple[str, ...]:
     side = "above" if interval.low > 0 else "not above"
     said = [f"the interval {interval} of the gain over imputation ({best}) lies {side} 0"]
-    if interval.low > 0 and (~member).any():
+    if broken and (~member).any():
         apart = _difference(right, imputed, member)
         if apart.low > 0:
             said.append("members lose more than others do: the model keeps what it was told of them")
@@ -164,3 +166,19 @@ def _keys(x: Any, hidden: Any) -> list[str]:
 def _enough(member: Flags) -> Check:
     n = int(member.sum())
     return Check(49, "enough people", n >= FEWEST, f"{n} people are judged; {FEWEST} are the fewest", fatal=True)
+
+
+def _taught(case: Attribute) -> Check:
+    """A correlation that the model saw, and that the population is too small to show, would pass for a leak."""
+    n = 0 if case.population is None else _known(case.population.x, case)
+    detail = f"{n} people with the column filled in; {TAUGHT} are the fewest"
+    detail += "" if n >= TAUGHT else ", as fewer cannot exclude that the other columns give it away anyhow"
+    return Check(51, "population large enough for the baseline", n >= TAUGHT, detail)
+
+
+def _known(x: Any, case: Attribute) -> int:
+    """How many of the population have a value that counts; numbers count as the nearest."""
+    held = column(x[case.column] if hasattr(x, "iloc") else np.asarray(to_numpy(x))[:, case.column])
+    if held.dtype.kind != "U" and column(case.values).dtype.kind != "U":
+        return len(held)
+    return int((places(held, case.values) >= 0).sum())

@@ -13,7 +13,7 @@ from ..core.case import Audit, Guesses
 from ..core.errors import BadInput
 from ..core.evidence import Baseline, Check
 from ..core.target import count, to_numpy
-from .blind import Blind, blind, too_few
+from .blind import Blind, blind, unseen
 from .epsilon import Bound, one_run
 from .opinion import Opinion, column, failed
 from .roc import area, area_interval, roc
@@ -33,7 +33,7 @@ def judge(case: Audit, claim: Guesses | None, queries: int) -> Opinion:
     For each share of the canaries, fixed beforehand, the highest scores are guessed to be in and as many of the lowest out.
     `broken` where the bound exceeds the epsilon that training claims, or where it claims none, where it exceeds 1. Where even
     a perfect attack could not have shown so much, nothing is decided; nor where the canaries that went in are told from the
-    rest without the model (check 50), as no fair coin then chose them, and no bound holds.
+    rest without the model (check 50), as no fair coin then chose them, and no bound holds; nor where that was not looked at.
     """
     truth = np.asarray(to_numpy(case.truth), bool) if case.truth is not None else np.zeros(0, bool)
     if len(truth) != count(case.x) or truth.all() or not truth.any():
@@ -48,12 +48,12 @@ def judge(case: Audit, claim: Guesses | None, queries: int) -> Opinion:
     best = max(bounds, key=lambda found: found.epsilon)
     allowed = LINE if case.epsilon is None else case.epsilon
     seen = blind(case.x, case.y, truth, np.arange(m))
-    broken = best.epsilon > allowed and (seen is None or not seen.clear)
+    broken = best.epsilon > allowed and seen is not None and not seen.clear
     most = max(found.cap for found in bounds)
     return Opinion(
         measure=MEASURE, rate=best.epsilon, n=m, broken=broken, why=(_said(best.epsilon, most, case),),
         undecided="" if most > allowed else f"even a perfect attack on {m} canaries shows no more than {most:.2f}",
-        baseline=Baseline("coin", 0.0), checks=(_coin(truth), _unseen(seen)), queries=float(queries) if broken else None,
+        baseline=Baseline("coin", 0.0), checks=(_coin(truth), _blind(seen, truth)), queries=float(queries) if broken else None,
         curves={"roc": roc(score, truth)},
         extra=_facts(case, score, truth, bounds, most) | ({} if seen is None else {"blind": seen.facts()}) | claim.detail,
         rows={"row": np.arange(m), "member": truth, "score": score, "label": column(case.y)},
@@ -103,9 +103,9 @@ def _said(epsilon: float, most: float, case: Audit) -> str:
     return f"epsilon is at least {epsilon:.2f} at delta {case.delta:g}; {claimed}; a perfect attack would have shown {most:.2f}"
 
 
-def _unseen(seen: Blind | None) -> Check:
+def _blind(seen: Blind | None, truth: NDArray[np.bool_]) -> Check:
     """What went in must not show in the canaries themselves."""
-    found = too_few() if seen is None else seen.check()
+    found = unseen(truth) if seen is None else seen.check()
     return replace(found, detail=f"{found.detail}, by fair coins; as it is no bound holds") if found.ok is False else found
 
 

@@ -104,7 +104,7 @@ class Blind:
 
 
 def blind(x: Any, y: Any, truth: Flags, rows: NDArray[np.int64]) -> Blind | None:
-    """Guess who of ``rows`` is a member from inputs and labels alone; None where either kind has fewer than `FEWEST`.
+    """Guess who of ``rows`` is a member from inputs and labels alone; None where that says nothing (see `unseen`).
 
     Args:
         x, y: Inputs of any kind ``(n, ...)`` and their labels ``(n,)``.
@@ -122,13 +122,24 @@ def blind(x: Any, y: Any, truth: Flags, rows: NDArray[np.int64]) -> Blind | None
     fold = _folds(member, rng.uniform(kept, 1))
     found = {"linear": linear(_scaled(known), member, fold), "ferns": ferns(known, member, fold, rng)}
     judged = {name: _area(score, member, 1 - (1 - LEVEL) / len(found)) for name, score in found.items()}
-    best = max(judged, key=lambda name: judged[name][0])
+    # An area that is no number is no fair split.
+    told = [name for name, (value, span) in judged.items() if np.isfinite([value, span.low, span.high]).all()]
+    if not told:
+        return None
+    best = max(told, key=lambda name: judged[name][0])
     return Blind(kept, member, found[best], best, *judged[best])
 
 
-def too_few() -> Check:
-    """What stands in place of `Blind.check`. It decides nothing: so few cannot exclude that an attack works either."""
-    return Check(NUMBER, NAME, None, f"it takes {FEWEST} members and {FEWEST} others to tell", fatal=False)
+def unseen(truth: Flags) -> Check:
+    """What stands in place of `Blind.check` where there is no guess: nothing can be concluded, whichever way the attack went.
+
+    Args:
+        truth: Who is a member, of those that count.
+    """
+    inside, others = int(truth.sum()), int((~truth).sum())
+    said = f"it takes {FEWEST} of each; {inside} members and {others} others cannot exclude that they differ in themselves"
+    said = said if min(inside, others) < FEWEST else "neither guess came to an area that is a number"
+    return Check(NUMBER, NAME, None, said)
 
 
 def linear(x: Floats, member: Flags, fold: NDArray[np.int64]) -> Floats:
@@ -193,6 +204,8 @@ def _scaled(x: Floats) -> Floats:
     if not x.shape[1]:
         return x
     cut = np.clip(x, *np.quantile(x, [TAIL, 1 - TAIL], axis=0, method="nearest"))
+    most = np.abs(cut).max(0)
+    cut = cut / np.where(most > 0, most, 1.0)  # so that no sum and no square is too large for a number
     spread = cut.std(0)
     return np.asarray((cut - cut.mean(0)) / np.where(spread > 0, spread, 1.0))
 

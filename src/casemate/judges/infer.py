@@ -11,7 +11,7 @@ from ..core.case import Guesses, Infer
 from ..core.errors import BadInput
 from ..core.evidence import Baseline, Check, Interval
 from ..core.target import count, to_numpy
-from .blind import ADVICE, MARGIN, Blind, blind, too_few
+from .blind import ADVICE, MARGIN, Blind, blind, unseen
 from .gaps import largest
 from .opinion import Opinion, column, failed
 from .roc import advantage, area, most_exposed, roc, slices, summary, tpr_at
@@ -31,9 +31,9 @@ def judge(case: Infer, claim: Guesses | None, queries: int) -> Opinion:
     takes the Clopper-Pearson bounds of both rates at a level of 97.5 % each, so that it holds at 95 % whatever the two have in
     common (Bonferroni). `broken` when it lies above 0; where the shares of classes on both sides differ (check 33), above what
     the classes alone give away; where members are told from others without the model (check 50), only if the attack gains
-    `MARGIN` more on the same records. A commitment that names so few, or leaves out so few, that it could not reach the line
-    even if it were right, shows nothing of how well the model resists. A true-positive rate at a false-positive rate that the
-    non-members cannot vouch for is refused, with the number it takes.
+    `MARGIN` more on the same records; where that could not be looked at, nothing is. A commitment that names so few, or leaves
+    out so few, that it could not reach the line even if it were right, shows nothing of how well the model resists. A
+    true-positive rate at a false-positive rate that the non-members cannot vouch for is refused, with the number it takes.
     """
     truth = np.asarray(to_numpy(case.truth), bool) if case.truth is not None else np.zeros(0, bool)
     if len(truth) != count(case.x) or truth.all() or not truth.any():
@@ -51,7 +51,7 @@ def judge(case: Infer, claim: Guesses | None, queries: int) -> Opinion:
     shares = 0.0 if alike.ok is not False else apart
     seen = blind(case.x, case.y, truth, once)
     told = {} if seen is None else seen.facts() | seen.against(member)
-    broken = interval.low > shares and (seen is None or not seen.clear or told["beyond_interval"].low > MARGIN)
+    broken = interval.low > shares and seen is not None and (not seen.clear or told["beyond_interval"].low > MARGIN)
     extra = summary(score[once], truth[once], member[once]) | {"most_exposed": most_exposed(score, truth)}
     extra |= _by_group(case, score, truth, member, once) | ({"blind": told} if told else {}) | claim.detail
     return Opinion(
@@ -59,7 +59,7 @@ def judge(case: Infer, claim: Guesses | None, queries: int) -> Opinion:
         why=_why(interval, shares, seen, told),
         undecided=_undecided(member[once], truth[once], shares) if shares or interval.high < LINE else "",
         baseline=_baseline(shares, seen, told),
-        checks=(alike, *_apart(keys, truth), too_few() if seen is None else seen.check()),
+        checks=(alike, *_apart(keys, truth), unseen(truth[once]) if seen is None else seen.check()),
         queries=float(queries) if broken else None,
         curves={"roc": roc(score[once], truth[once])}, extra=extra,
         rows={"row": np.arange(n), "member": truth, "guess": member.astype(bool), "score": score, "label": column(case.y)},

@@ -152,13 +152,15 @@ def labels_of(model: Target, x: Any) -> NDArray[Any]:
 def decided(case: Poison, model: Target, x: Any) -> NDArray[Any]:
     """What a model answers ``(n,)``, in the terms of `truth_of`.
 
-    A model that knows the values of its classes answers with their places among its own, which need not be all of them.
+    A model that knows the values of its classes answers with their places among its own, which need not be all of them. Where
+    those values are names and the recipe's labels are numbers, the numbers are places among the names, as its answers are.
     """
     own = labels_of(model, x)
-    values = getattr(getattr(model, "model", None), "values", ())
-    if not len(values) or own.dtype.kind not in "iu":
+    values = np.array(getattr(getattr(model, "model", None), "values", ()))
+    names = values.dtype.kind in "UO" and np.asarray(to_numpy(case.recipe.y)).dtype.kind in "iufb"
+    if not len(values) or names or own.dtype.kind not in "iu":
         return places(case, own)
-    named = places(case, np.array(values))
+    named = places(case, values)
     return np.where(own >= 0, named[own.clip(0)], -1)
 
 

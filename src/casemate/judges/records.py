@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..core.target import to_numpy
 
-LEVELS = 32  # of a category; all rarer ones are one level more
+LEVELS = 32  # of a category; a name that has more is told by its place in the order of names too
 WIDE = 1024  # columns of an array; of more, neighbours are averaged
 CHUNK = 256  # rows averaged at a time
 BUCKETS = 256  # into which pairs of neighbouring bytes of a text are counted
@@ -22,7 +22,9 @@ def numbers(x: Any, y: NDArray[Any]) -> Floats:
     """Inputs and labels as features ``(n, d)``, all finite.
 
     Arrays are flattened; of a table, categories become columns of 0 and 1, times become numbers, and a value that is missing
-    is said by a column of its own; of texts and bytes, the length and the pairs of neighbouring bytes are counted.
+    is said by a column of its own; of texts and bytes, the length and the pairs of neighbouring bytes are counted. Names of
+    many kinds (dates as text, postal codes, numbers of customers) also count by their place in sorted order, read from the
+    left and from the right, and by their length.
 
     Args:
         x: ``(n, ...)``: an array, a frame, or a list of texts, bytes or anything else.
@@ -60,7 +62,8 @@ def _narrow(flat: NDArray[Any]) -> Floats:
         return np.asarray(flat, np.float64)
     starts = np.arange(0, d, -(-d // WIDE))
     size = np.diff(np.append(starts, d))
-    parts = [np.add.reduceat(flat[i : i + CHUNK].astype(np.float64), starts, axis=1) / size for i in range(0, n, CHUNK)]
+    with np.errstate(over="ignore", invalid="ignore"):  # a sum too large for a number is told as a value that is missing
+        parts = [np.add.reduceat(flat[i : i + CHUNK].astype(np.float64), starts, axis=1) / size for i in range(0, n, CHUNK)]
     return np.concatenate(parts)
 
 
@@ -73,23 +76,37 @@ def _column(values: NDArray[Any], classes: bool = False) -> Sequence[Floats]:
         values = _plain(values)
     if values.dtype.kind in "biuf" and not classes:
         return _finite(values.astype(np.float64)[:, None])
-    names = values.astype(str)
-    known, many = np.unique(names, return_counts=True)
-    few = known[np.argsort(-many, kind="stable")][:LEVELS]
-    return [np.equal.outer(names, few).astype(np.float64)]
+    names = [value if isinstance(value, str) else str(value) for value in values.tolist()]
+    level, many = _places(names)
+    few = np.argsort(-many, kind="stable")[:LEVELS]
+    if len(many) <= LEVELS:
+        return [np.equal.outer(level, few).astype(np.float64)]
+    few = few[many[few] > 1]  # who alone has a name is told by its place
+    order = np.unique(values, return_inverse=True)[1] if values.dtype.kind in "biuf" else level
+    ends, length = _places([name[::-1] for name in names])[0], [len(name) for name in names]
+    return [np.equal.outer(level, few).astype(np.float64), np.stack([order, ends, length], axis=1).astype(np.float64)]
+
+
+def _places(names: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The place of each name among all in sorted order ``(n,)``, and how many have each."""
+    place = {name: i for i, name in enumerate(sorted(set(names)))}
+    found = np.array([place[name] for name in names], np.int64)
+    return found, np.bincount(found)
 
 
 def _plain(values: NDArray[Any]) -> NDArray[Any]:
     """Objects as numbers where all of them are numbers or times, None as missing; else as they are."""
     try:
         return np.array([_number(value) for value in values.tolist()])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return values
 
 
 def _number(value: Any) -> float:
     if hasattr(value, "timestamp"):
         return float(value.timestamp())
+    if hasattr(value, "ordinal"):  # a period of a calendar, of pandas
+        return float(value.ordinal)
     if isinstance(value, str | bytes):
         raise TypeError("a name, even where it consists of digits")
     return float("nan") if value is None else float(value.toordinal() if hasattr(value, "toordinal") else value)

@@ -11,6 +11,7 @@ from ._aside import Aside, Grid, rows_of
 from ._held import between, entries, number, plain_number, record, span
 from ._plot import even
 from ._svg import tag
+from .words import qualified
 
 NOTHING_SAID = "A low bound says nothing where its cap is low: even a perfect attack could not have shown more."
 _LEFT, _WIDE = 16.0, 408.0
@@ -25,7 +26,8 @@ def aside(evidence: Evidence, id: str) -> Aside | None:
     delta = number(extra.get("delta"))
     at = "" if delta is None else f" at delta {delta:g}"
     said = f"claims epsilon {plain_number(claimed)}{at}" if claimed is not None else "claims no epsilon"
-    brief = f"training {said}; it is at least {bound:.2f}; this audit could have shown {cap:.2f} at most [{id}]."
+    brief = f"training {said}; it is at least {bound:.2f}; this audit could have shown {cap:.2f} at most"
+    brief = "; ".join((brief, *qualified(evidence))) + f" [{id}]."
     return Aside(
         title="Claimed privacy and audited privacy", brief=brief, chart=_marks(claimed, bound, cap),
         grids=tuple(g for g in (_facts(extra, claimed, bound, cap), _bounds(extra)) if g.rows), notes=(NOTHING_SAID,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from ..core.errors import CasemateError
 from ..core.evidence import Status
 from ..core.fact import NO, UNKNOWN
 from ..core.finding import SEVERITIES, Assessment, Finding
+from ..judges.aims import ALREADY
+from ..judges.smuggle import ANOTHER
 from .weighed import brief, is_assumed
 from .words import clean, count_of
 
@@ -22,6 +25,12 @@ _FIX = ("critical", "high")
 # Of one severity, in this order: what was measured before what is assumed.
 _VERBS = ("fix", "decide again", "fix or accept", "look closer", "test next", "decide", "answer", "accept candidate")
 SCAN = "supply.scan"  # the attack that `casemate scan` runs on a file, without a target
+# What would settle it, by words of the reason why nothing was.
+_CLOSER = (
+    (ANOTHER, "check a digest or a signature at load"), (ALREADY, "aim at another class"),
+    ("cannot exclude", "give it more data"),
+)  # fmt: skip
+_HELD = r": needs [^;]+, which [^;]+ does not hold"
 _SICK = (Status.INCONCLUSIVE, Status.ERROR)
 
 
@@ -109,12 +118,11 @@ def _advice(finding: Finding, assessment: Assessment) -> tuple[str, str]:
 def _closer(finding: Finding) -> str:
     """What would settle it, as far as the evidence says: more people to judge, a larger budget, or a mended run."""
     ends = [c for e in finding.evidence for c in e.health if c.number == 40 and c.ok is False and c.fatal]
-    short = any("cannot exclude" in reason for e in finding.evidence for reason in e.reasons)
-    if ends:
-        do = "give the attack a larger budget and run again"
-    else:
-        do = "give it more data and run again" if short else "mend the attack or the target and run again"
-    return f"{do}; this is no evidence of resistance"
+    reasons = [reason for e in finding.evidence for reason in e.reasons]
+    do = "give the attack a larger budget" if ends else next(
+        (do for words, do in _CLOSER if any(words in reason for reason in reasons)), "mend the attack or the target"
+    )  # fmt: skip
+    return f"{do} and run again; this is no evidence of resistance"
 
 
 def _harden(finding: Finding, system: Any) -> str:
@@ -173,8 +181,17 @@ def _untested(finding: Finding, assessment: Assessment) -> tuple[str, str]:
     runs = [*finding.tests, *finding.checks]
     if not runs and not finding.evidence:
         return "decide", "nothing here attacks it: change the facts, or name an owner and a date"
+    if _unfit(finding):
+        return "decide", "no attack here fits this access: change the facts, or name an owner and a date"
     named = ", ".join(map(clean, (runs or [finding.evidence[0].attack])[:3]))
     return "test next", f"{named}; {_missing(finding, assessment)}"
+
+
+def _unfit(finding: Finding) -> bool:
+    """Whether each of its attacks needs what this adversary does not hold: to bind or spend more would change nothing."""
+    named = [test for test in finding.tests if f"{test}: " in finding.reason]
+    short = [test for test in named if re.search(re.escape(test) + _HELD, finding.reason)]
+    return bool(short) and short == named and not finding.checks and not finding.evidence
 
 
 def _missing(finding: Finding, assessment: Assessment) -> str:

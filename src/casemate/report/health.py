@@ -9,6 +9,7 @@ from ..core.evidence import Check
 
 PAGE = "docs/reference/health.md"  # what each number means, how it is measured, and when it fails
 INFORMATION = frozenset({21, 22, 25})  # lines that state a count and never fail: no result is no gap
+END = 40  # where it is not fatal, a control or the adversary's own budget ended the attack: no fault, and the verdict names it
 _ABSENT = "does not apply: "
 
 
@@ -26,6 +27,11 @@ class Health:
     def said(self) -> str:
         """The counts of those that apply: ``20 pass, 1 fail, 0 unknown``."""
         return f"{len(self.passed)} pass, {len(self.failed)} fail, {len(self.unknown)} unknown"
+
+    @property
+    def notes(self) -> tuple[Check, ...]:
+        """What is no failure, but part of what the verdict stands for."""
+        return tuple(check for check in self.told if check.ok is False)
 
     @property
     def calm(self) -> tuple[Check, ...]:
@@ -46,6 +52,8 @@ def _kind(check: Check) -> str:
         return "absent"
     if check.ok is None:
         return "told" if check.number in INFORMATION and not check.fatal else "unknown"
+    if check.number == END and not check.ok and not check.fatal:
+        return "told"
     return "passed" if check.ok else "failed"
 
 

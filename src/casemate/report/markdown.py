@@ -94,10 +94,15 @@ def _decided(rows: Iterable[Decision]) -> list[str]:
     return table(
         ("Decide", "About", "Severity", "Attacker cost", "Evidence", "Next"),
         (
-            (d.verb, escape(d.what), severity(d.severity, d.assumed), escape(d.cost), d.id or "none", escape(d.next))
+            (d.verb, escape(d.what), _severity(d), escape(d.cost), d.id or "none", escape(d.next))
             for d in rows
         ),
     )
+
+
+def _severity(d: Decision) -> str:
+    """As on the page: of what was not broken there is none to show, and of a question none at all."""
+    return severity(d.severity, d.assumed) if d.severity != "none" else "-" if d.verb == "answer" else "none shown"
 
 
 def _derived(one: View) -> list[str]:
@@ -231,6 +236,7 @@ def _notes(m: Measured) -> list[str]:
     lines += [f"- {escape(m.distances.said)}: {m.distances.listed}"] if m.distances else []
     for word, found in (("failed", h.failed), ("unknown", h.unknown)):
         lines += [f"- {word} check {c.number} of {who}, {escape(c.name)}: {escape(c.detail)}" for c in found]
+    lines += [f"- note of {who}, {escape(c.name)}: {escape(c.detail)}" for c in h.notes]
     return [*lines, f"- checks that do not apply to {who}: {numbers(h.absent)}"] if h.absent else lines
 
 

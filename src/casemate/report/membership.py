@@ -16,7 +16,7 @@ from ._held import between, entries, number, rated, record, room, share, span
 from ._plot import Plot, decades, line_swatch, ordered
 from ._svg import tag
 from .charts import MAX_SERIES, Drawn, Point, Series, outline, swatch
-from .words import count_of
+from .words import count_of, qualified
 
 _AT = re.compile(r"tpr_at_(?P<rate>[\d.e-]+)_fpr")
 _NARROW = 118.0  # a shaded region below this width has no room for its words
@@ -97,7 +97,7 @@ def aside(evidence: Evidence, id: str, personal: bool) -> Aside | None:
     grids += [_exposed(extra, _others(evidence))] if personal else []
     left_out = "The members that stand out most are left out; they are shown only where that is asked for."
     return Aside(
-        title="What it says about members", brief=_brief(extra, _others(evidence), id),
+        title="What it says about members", brief=_brief(evidence, id),
         grids=tuple(g for g in grids if g is not None and g.rows),
         notes=(left_out,) if entries(extra.get("most_exposed")) and not personal else (),
     )  # fmt: skip
@@ -185,7 +185,8 @@ def _exposed(extra: Any, others: int | None) -> Grid | None:
     return Grid(head=("Most exposed: row", "Score", "Others that score as high"), rows=tuple(rows)) if rows else None
 
 
-def _brief(extra: Any, others: int | None, id: str) -> str:
+def _brief(evidence: Evidence, id: str) -> str:
+    extra, others = evidence.extra, _others(evidence)
     area = number(extra.get("auc")) or 0.0
     said = [f"area under the curve {area:.3f}" + (f" ({between(i, False)})" if (i := span(extra.get("auc_interval"))) else "")]
     kept = [(rate, held) for rate, held in _rates(extra) if number(held.get("tpr")) is not None]
@@ -195,6 +196,7 @@ def _brief(extra: Any, others: int | None, id: str) -> str:
         said.append(f"{found} of members found at {share(rate)} false positives")
     if record(extra.get("blind")).get("clear") is True:
         said.append("members and others differ without the model: what is found may be that difference")
+    said += qualified(evidence)
     if others and len(kept) < len(_rates(extra)):
         said.append(f"smaller rates refused, {count_of(others, 'non-member')} speak down to {share(resolution(others))}")
     return f"{'; '.join(said)} [{id}]."

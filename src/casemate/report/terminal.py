@@ -114,7 +114,8 @@ def _unwell(evidence: Evidence) -> list[str]:
     """The checks that failed, then those of which nobody knows."""
     h = health(evidence.health)
     failed = [f"check {c.number}, {line(c.name)}: {line(c.detail)}" for c in h.failed]
-    return failed + [f"check {c.number}, {line(c.name)}, is unknown: {line(c.detail)}" for c in h.unknown]
+    failed += [f"check {c.number}, {line(c.name)}, is unknown: {line(c.detail)}" for c in h.unknown]
+    return failed + [f"note, {line(c.name)}: {line(c.detail)}" for c in h.notes]
 
 
 def _weighed(finding: Finding) -> list[str]:

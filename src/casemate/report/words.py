@@ -70,6 +70,9 @@ _DOES_AS = {
     "federated": "moves the joint model of",
     "adopt": "plants a backdoor in the parent of", "harvest": "runs up the bill of", "sponge": "slows",
 }  # fmt: skip
+PLANTED = "planted by the owner: an upper case"
+STAND_IN = "shadows by a stand-in: the adversary does not know the recipe"
+OWN_SHADOWS = "a small network of the attacker's own"  # as attacks say who trained their shadows
 
 
 def clean(text: Any) -> str:
@@ -251,11 +254,18 @@ def sentence(finding: Finding, system: Any, id: str) -> str:
     does = _DOES_AS.get(lead.case) or _DOES.get(family, "attacks")
     base = f"; {clean(lead.baseline.name)} {measured(lead, lead.baseline.rate)}" if lead.baseline else ""
     facts = f"{clean(lead.measure)} {measured(lead)} ({spread(lead)}, n = {lead.n:,}{base}) by {clean(lead.attack)}"
+    facts += "".join(f" ({said})" for said in qualified(lead))
     if finding.status is Status.BROKEN:
         return f"{who} {does} {where}: {facts}, {cost_words(finding.cost or lead.cost, lead.case == 'evade')} [{id}]."
     label = {Status.RESISTED: "resisted", Status.MITIGATED: "mitigated"}.get(finding.status, LOOKS[finding.status].label.lower())
     reason = clean(finding.reason or "; ".join(lead.reasons[:1]))
     return f"{where} against {who} {label}: {facts}, budget {_plain(lead.budget)}{f' ({reason})' if reason else ''} [{id}]."
+
+
+def qualified(evidence: Evidence) -> tuple[str, ...]:
+    """What a measurement was given that its adversary does not have, or had to do without."""
+    found = [PLANTED] if evidence.case == "audit" else []
+    return (*found, STAND_IN) if evidence.extra.get("shadows_trained_by") == OWN_SHADOWS else tuple(found)
 
 
 def _plain(budget: str) -> str:

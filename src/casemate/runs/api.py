@@ -195,13 +195,22 @@ def check_case(case: Evade) -> None:
         bad = np.flatnonzero(~np.concatenate(list(finite)))
         if len(bad):
             raise BadInput(f"x is not finite in {len(bad)} rows (first: row {bad[0]}); remove or mend them")
-        low, high = getattr(case.within, "low", -np.inf), getattr(case.within, "high", np.inf)
+        low, high = (_end(case.within, name, least) for name, least in (("low", -np.inf), ("high", np.inf)))
         _usable_radius(case.within, x)
         if x.min() < low or x.max() > high:
             raise BadInput(
                 f"x spans [{x.min():.4g}, {x.max():.4g}], outside the domain [{low:.4g}, {high:.4g}] of the constraint; "
                 "give the constraint's low and high in the input's own units"
             )
+
+
+def _end(within: Any, name: str, otherwise: float) -> float:
+    """An end of the domain, where the constraint tells one."""
+    value = getattr(within, name, None)
+    try:
+        return otherwise if value is None else float(value)
+    except (TypeError, ValueError):
+        raise BadInput(f"{name}={value!r} of within={within!r} is not a number; give one for the domain of every value") from None
 
 
 def _usable_radius(within: Any, x: Any) -> None:

@@ -21,13 +21,13 @@ from ..core.constraint import Constraint
 from ..core.control import Service, controls
 from ..core.entities import Binding, RateLimit
 from ..core.errors import BadInput, CasemateError, RunError, UsageError
-from ..core.goal import Becomes, Goal, Routed, Shift, Vanish, Wrong
+from ..core.goal import Goal, Wrong
 from ..core.identity import files_below, hash_artifact, hash_code, hash_data, hash_of
 from ..core.oracle import Known
 from ..core.system import System
 from ..core.target import Recipe, Target, count, to_numpy
-
-_GOALS: dict[str, Any] = {"wrong": Wrong, "becomes": Becomes, "routed": Routed, "shift": Shift, "vanish": Vanish}
+from .goals import goal_of
+from .named import indexed, recipe_of, told_names
 
 # What a description may say of a URL in `shape`. The count of what was sent, the clock and the pace are not its to choose.
 _SHAPE = (
@@ -125,7 +125,7 @@ def open_bench(system: System, component: str) -> Bench:
         )  # fmt: skip
     load = _Loader(folder, component)
     target = _target(binding, load)
-    data = None if binding.data is None else _holdout(load("data", binding.data), component)
+    data, recipe = _alike(target, binding, load, component)
     within = _within(dict(binding.within), load)
     also = tuple(_within(dict(spec), load, f"also.{name}") for name, spec in binding.also.items())
     _usable(data, within, component)
@@ -135,10 +135,10 @@ def open_bench(system: System, component: str) -> Bench:
     from ..targets.wrap import wrap
 
     return Bench(
-        system=system, component=component, target=target, data=data, recipe=load("recipe", binding.recipe),
+        system=system, component=component, target=target, data=data, recipe=recipe,
         parent=None if parent is None else wrap(parent), artifact=artifact,
         pinned=_pinned(system, component, described),
-        within=within, goal=_goal(dict(binding.goal)), services=services,
+        within=within, goal=goal_of(dict(binding.goal), target), services=services,
         options=dict(binding.attacks), code=hash_code(folder), also=tuple(one for one in also if one is not None),
     )  # fmt: skip
 
@@ -330,16 +330,24 @@ def _said(key: str, name: str, value: Any, load: _Loader) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _goal(spec: dict[str, Any]) -> Goal:
-    kind = spec.pop("kind", "wrong")
-    if kind not in _GOALS:
-        raise UsageError(f"target.goal.kind={kind!r} is not known; allowed: {', '.join(_GOALS)}")
-    spec = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
-    try:
-        made: Goal = _GOALS[kind](**spec)
-    except TypeError as error:
-        raise UsageError(f"target.goal={spec!r}: {error}") from error
-    return made
+def _alike(target: Target | None, binding: Binding, load: _Loader, component: str) -> tuple[Holdout | None, Recipe | None]:
+    """Data and recipe with labels as the target answers them: words become indices where it tells its classes.
+
+    The user's own function trains on the words, as it was written to.
+    """
+    data = None if binding.data is None else _holdout(load("data", binding.data), component)
+    recipe: Recipe | None = load("recipe", binding.recipe)
+    names = told_names(target)
+    if names:
+        try:
+            data = None if data is None else indexed(data, names)
+        except BadInput as error:
+            raise BadInput(f"target.data of {component!r}: {error}") from error
+        try:
+            recipe = None if recipe is None else recipe_of(recipe, names)
+        except BadInput as error:
+            raise BadInput(f"target.recipe of {component!r}: {error}") from error
+    return data, recipe
 
 
 def deployed_services(system: System, component: str) -> tuple[Service, ...]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..core.adversary import Need
+from ..core.attack import attacks
 from ..core.evidence import Evidence, Status
 from ..core.finding import Finding
 
@@ -50,7 +52,8 @@ def vars_of(change: Change) -> dict[str, Any]:
 
 
 def changes(old: dict[str, Finding], new: dict[str, Finding], tried: Sequence[Any]) -> list[Change]:
-    """Threat by threat, before and after. One that no longer derives was removed by the facts.
+    """Threat by threat, before and after. One that no longer derives was removed by the facts: by a rule, not by
+    a measurement. Where labels alone would do for the attack that broke it, that is said.
 
     What was measured on either side is listed, changed or not: that nothing changed is a result.
     """
@@ -158,13 +161,21 @@ def exact_binomial(one: int, other: int) -> float:
 
 def _status(was: Finding | None, now: Finding | None, tried: Sequence[Any]) -> str:
     if now is None:
-        return "removed by the facts"
+        return "removed by the facts" + _left(was, tried)
     # That an attack is named is not enough: it must have been run, and on this very threat.
     tested = {e.attack for e in now.evidence}
     adaptive = all(tested & set(control.info.knows) for control in tried)
     if was is not None and was.status is Status.BROKEN and now.status is Status.RESISTED:
         return str(Status.MITIGATED if adaptive else Status.CLAIMED)
     return str(now.status)
+
+
+def _left(was: Finding | None, tried: Sequence[Any]) -> str:
+    """Which breaks the change of facts cannot have ended: labels are still shown, and these attacks ask for no more."""
+    if was is None or not any(control.info.id == "service.labels_only" for control in tried):
+        return ""
+    names = sorted({e.attack for e in was.evidence if e.broken and attacks.get(e.attack).info.needs == Need.LABEL})
+    return f", but {', '.join(names)} needs labels only: attack again" if names else ""
 
 
 def _said(finding: Finding | None) -> str:

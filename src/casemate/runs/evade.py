@@ -15,6 +15,7 @@ from ..core.case import Evade
 from ..core.constraint import admits
 from ..core.control import Service
 from ..core.endpoint import DAY, Endpoint
+from ..core.errors import BadInput, CasemateError
 from ..core.evidence import plain
 from ..core.oracle import Known, Meter, Oracle
 from ..core.random import RowRandom
@@ -220,19 +221,32 @@ def baseline(case: Evade, setting: Setting, draws: int = 8) -> Part:
     return Part(rows=rows, spent=dict(meter.total), facts={"draws": tried}, seconds=time.perf_counter() - began)
 
 
+def _sampled(within: Any, origin: Any, rng: RowRandom, rows: Any, draw: int) -> Any:
+    """A random change of each row, of whatever constraint."""
+    try:
+        x = np.asarray(to_numpy(within.sample(origin.copy(), rng, rows, (draw,))))
+    except (CasemateError, MemoryError):
+        raise
+    except Exception as error:
+        raise BadInput(f"{within!r}.sample failed: {type(error).__name__}: {error}") from error
+    if x.shape != origin.shape or x.dtype.kind not in "iufb":
+        raise BadInput(f"{within!r}.sample gave {x.dtype} of shape {x.shape} for {origin.shape}; give one changed row for each")
+    return x
+
+
 def random_change(case: Evade, rng: RowRandom, draw: int) -> Any:
     """One random allowed change of every row, or None where the constraint cannot make any."""
     within: Any = case.within
     if hasattr(within, "sample"):
         origin = to_numpy(case.x)
-        x = within.sample(origin, rng, case.row, (draw,))
+        x = _sampled(within, origin, rng, case.row, draw)
         # Whole numbers would cut most of the change off.
         x = x.astype(origin.dtype) if origin.dtype.kind == "f" else x
         if not admits(("Region",), within):
             return within.project(x, origin)
         import torch
 
-        return to_numpy(within.project(torch.as_tensor(x), torch.as_tensor(origin)))
+        return to_numpy(within.project(torch.tensor(x), torch.tensor(origin)))  # copies: it may write to what it gets
     if not hasattr(within, "propose"):
         return None
     single = isinstance(case.x, list | tuple)

@@ -15,6 +15,7 @@ from ..core.evidence import Check, Cost, Evidence, Status, Verdict, plain
 from ..core.finding import SEVERITIES, Finding
 from ..core.risk import Risk
 from ..core.system import System
+from ..imports.opening import untaught
 from ..judges.groups import rates
 from ..judges.statistics import clopper_pearson
 from ..threats.taxonomy import cited
@@ -29,6 +30,7 @@ from .risks import asking, gap, priced_cost, risk_of
 
 Cut = tuple[str, str, str]
 CURVE_POINTS = 16
+AUDIT = "audit"  # the case whose records the owner plants
 
 
 def evidence_of(
@@ -271,10 +273,13 @@ def _advised(advice: Any) -> dict[str, Any]:
 
 
 def _decisive(evidence: Evidence) -> tuple[Any, ...]:
-    """The break first, and of several the one that cost least; then what needs a look."""
+    """The break first, and of several the one that cost least; then what needs a look.
+
+    What the owner plants to audit is not the adversary's: it comes after the adversary's own of the same verdict.
+    """
     order = {Verdict.BROKEN: 0, Verdict.ERROR: 1, Verdict.INCONCLUSIVE: 2, Verdict.RESISTED: 3, Verdict.CERTIFIED: 4}
     cost = evidence.cost.queries if evidence.cost and evidence.cost.queries is not None else float("inf")
-    return (order[evidence.verdict], cost, -evidence.rate, evidence.attack)
+    return (order[evidence.verdict], evidence.case == AUDIT, cost, -evidence.rate, evidence.attack)
 
 
 def _status(threat: Any, own: Sequence[Evidence], untested: Sequence[str]) -> tuple[Status, str]:
@@ -302,7 +307,11 @@ def _claimed(threat: Any, status: Status, reason: str) -> tuple[Status, str]:
 
 
 def cheapest(own: Sequence[Evidence]) -> Cost | None:
-    """The cheapest measured break; where none reached half the rows, the one tried longest."""
+    """The cheapest measured break; where none reached half the rows, the one tried longest.
+
+    An audit of the owner's has a price only where the adversary broke nothing by itself.
+    """
+    own = [e for e in own if e.case != AUDIT] if any(e.broken and e.case != AUDIT for e in own) else own
     costs = [e.cost for e in own if e.cost is not None and (e.broken or e.cost.queries is None)]
     reached = [c for c in costs if c.queries is not None]
     if reached:
@@ -345,4 +354,6 @@ def blind_spots(system: System) -> tuple[str, ...]:
         return ("no principal is described, so hardly anything can be derived: say who reaches the system (casemate init --ask)",)
     spoken = {row.principal for row in system.access} | {flow.from_ for flow in system.flows}
     silent = [p.id for p in system.principals if p.id not in spoken]
-    return tuple(f"no access row and no flow speaks of {id}: nothing is derived for it; say what it can do" for id in silent)
+    told = [f"no access row and no flow speaks of {id}: nothing is derived for it; say what it can do" for id in silent]
+    open_ = untaught(system)
+    return (*told, *([f"{open_}; say who delivers its records (casemate init --ask)"] if open_ else ()))

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.adversary import Need
 from ..core.case import Attribute, Audit, Holdout, Infer, Property
-from ..core.errors import BadInput
+from ..core.errors import BadInput, NotGranted
 from ..core.oracle import Known
-from ..core.target import Recipe, Response, Target, to_numpy
+from ..core.target import Recipe, Response, Slope, Target, to_numpy
 
 Labelled = Attribute | Audit | Infer | Property  # the others compare labels with nothing, or know names themselves
 Names = tuple[str, ...]
@@ -35,11 +36,11 @@ def numbered(case: Any, known: Known, target: Target | None) -> tuple[Any, Known
     if not names:
         return case, known
     if known.recipe is not None:
-        known = replace(known, recipe=_recipe(known.recipe, names))
+        known = replace(known, recipe=recipe_of(known.recipe, names))
     if isinstance(case, Property):
-        truth = None if case.truth is None else _indexed(case.truth, names)
-        return replace(case, pool=_indexed(case.pool, names), truth=truth, recipe=_recipe(case.recipe, names)), known
-    people = None if case.population is None else _indexed(case.population, names)
+        truth = None if case.truth is None else indexed(case.truth, names)
+        return replace(case, pool=indexed(case.pool, names), truth=truth, recipe=recipe_of(case.recipe, names)), known
+    people = None if case.population is None else indexed(case.population, names)
     return replace(case, y=indices(case.y, names), population=people), known
 
 
@@ -47,6 +48,12 @@ def named(y: Any) -> bool:
     """Whether labels are names of classes."""
     array = np.asarray(to_numpy(y))
     return array.dtype.kind == "U" or (array.dtype.kind in "OT" and bool(len(array)) and all(isinstance(v, str) for v in array))
+
+
+def told_names(target: Target | None) -> Names:
+    """The names of a target's classes in its own order; none where it tells none, or has other values."""
+    told = tuple(getattr(getattr(target, "model", None), "values", ()))
+    return told if all(isinstance(value, str) for value in told) else ()
 
 
 def _parts(case: Labelled, known: Known) -> list[Any]:
@@ -57,8 +64,7 @@ def _parts(case: Labelled, known: Known) -> list[Any]:
 
 def _names(labels: list[Any], target: Target | None, *, alone: bool) -> Names:
     """The classes in the target's order; none where nobody says which index is which name: attacks refuse such labels."""
-    told = tuple(getattr(getattr(target, "model", None), "values", ()))
-    if told and all(isinstance(value, str) for value in told):
+    if told := told_names(target):
         return told
     names = tuple(np.unique(np.concatenate([np.asarray(to_numpy(y)).astype(str) for y in labels])).tolist())
     classes = getattr(target, "classes", None)
@@ -88,24 +94,41 @@ def indices(y: Any, names: Names) -> Any:
     return np.array([place[str(label)] for label in array], np.int64)
 
 
-def _indexed(data: Holdout, names: Names) -> Holdout:
+def spelled(y: Any, names: Names) -> Any:
+    """Indices ``(n,)`` as names again, as the model itself was trained on; as they are where there are none."""
+    array = np.asarray(to_numpy(y))
+    return np.array(names)[array] if names and array.dtype.kind in "iu" else y
+
+
+def indexed(data: Holdout, names: Names) -> Holdout:
+    """Data with its labels as indices; as it is where they are numbers."""
     return replace(data, y=indices(data.y, names))
 
 
-def _recipe(recipe: Recipe, names: Names) -> Recipe:
+def recipe_of(recipe: Recipe, names: Names) -> Recipe:
     """The recipe on indices: its function gets names, and its models answer in the order of `names`."""
     if recipe.y is None or not named(recipe.y):
         return recipe
-    train, word = recipe.fit, np.array(names, np.asarray(to_numpy(recipe.y)).dtype)
+    from ..targets.wrap import wrap
+
+    train, own = recipe.fit, recipe.y
+    plain = np.asarray(to_numpy(own))
+    word = np.array(names, object if plain.dtype.kind == "O" else str)
+    series = {"name": own.name, "dtype": own.dtype} if hasattr(own, "iloc") else None
 
     @functools.wraps(train)
-    def fit(x: Any, y: Any, seed: int) -> Target:
-        made = train(x, word[np.asarray(to_numpy(y)).astype(np.int64)], seed)
-        values = tuple(getattr(getattr(made, "model", None), "values", ()))
+    def fit(x: Any, y: Any, seed: int, **more: Any) -> Target:
+        words: Any = word[np.asarray(to_numpy(y)).astype(np.int64)]
+        if series is not None:
+            import pandas
+
+            words = pandas.Series(words, index=getattr(x, "index", None), **series)
+        made = wrap(train(x, words, seed, **more))
+        values = told_names(made)
         return made if values in ((), names) or not set(values) <= set(names) else Ordered(made, values, names)
 
     fit.__wrapped__ = getattr(train, "__wrapped__", train)  # what a run wraps is the user's function
-    return replace(recipe, fit=fit, y=indices(recipe.y, names))
+    return replace(recipe, fit=fit, y=indices(own, names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +149,30 @@ class Ordered:
         return getattr(self.inner, name)
 
     @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def offers(self) -> Need:
+        """What the target offers but its slopes and splits, which are of its own order."""
+        return self.inner.offers & ~(Need.GRADIENT | Need.STRUCTURE)
+
+    @property
+    def random(self) -> bool:
+        return self.inner.random
+
+    @property
     def classes(self) -> int:
         return len(self.names)
+
+    def fingerprint(self) -> str | None:
+        return self.inner.fingerprint()
+
+    def state(self) -> str:
+        return self.inner.state()
+
+    def gradient(self, x: Any, y: Any, loss: Any, *, rows: Any = None, draw: int = 0) -> Slope:
+        raise NotGranted(f"{self.name} knows its classes in another order, and its slopes are not put in this one")
 
     def respond(self, x: Any, *, rows: Any = None, draw: int = 0) -> Response:
         """As the target does. A class it does not know has a score of 0; with one unknown there are no logits."""

@@ -102,6 +102,8 @@ def allowed(seconds: float | None, patience: float | None = PATIENCE) -> float:
 def watched_recipe(recipe: Recipe, patience: float | None = PATIENCE, training: float | None = TRAINING) -> Recipe:
     """A recipe whose training and whose models are watched; what it returns may be anything `wrap` takes.
 
+    It trains on copies: one that changes its arrays in place changes neither the owner's data nor what the next one gets.
+
     Args:
         patience: Seconds one call of a model may take.
         training: Seconds one training may take.
@@ -114,10 +116,17 @@ def watched_recipe(recipe: Recipe, patience: float | None = PATIENCE, training: 
     def fit(x: Any, y: Any, seed: int) -> Target:
         which = f"training by the recipe ({getattr(train, '__name__', type(train).__name__)}, {count(x)} rows, seed {seed})"
         with watch("the recipe", training, too_long(which, training)):
-            made = train(x, y, seed)
+            made = train(_copy(x), _copy(y), seed)
         return Watched(wrap(made), patience)
 
     return replace(recipe, fit=fit)
+
+
+def _copy(data: Any) -> Any:
+    """Data of its own: of an array, tensor, frame or list."""
+    if hasattr(data, "detach"):
+        return data.clone()
+    return data.copy() if hasattr(data, "copy") else data
 
 
 @contextmanager

@@ -136,12 +136,18 @@ class _Walk:
             return _hash("opaque", name)
 
 
+_COUNTING = ("sklearn.neighbors._kd_tree", "sklearn.neighbors._ball_tree")
+
+
 def _state(value: Any) -> Any:
     """All that an object holds, as it would hand it to a copy of itself; the interpreter says where C hides a part."""
     kind: Any = type(value)
     try:
         if kind.__getstate__ is not object.__getstate__:
-            return value.__getstate__()
+            state = value.__getstate__()
+            if kind.__module__ in _COUNTING and isinstance(state, tuple) and len(state) == 13:
+                return (*state[:7], *state[11:])  # without its four counts of what it was asked: looking is no change
+            return state
         parts = value.__reduce_ex__(2)
     except Exception as error:
         raise _Opaque(kind.__qualname__) from error

@@ -211,3 +211,10 @@ def test_a_bound_function_that_never_answers_holds_up_neither_the_drill_nor_the_
 
     with pytest.raises(TargetFailed, match="deployed model"):
         decides(down, 1.0)
+
+
+@pytest.mark.parametrize("name", ["usual", "y"])
+def test_words_in_a_drill_are_refused_and_not_blamed_on_the_fallback_regression(name):
+    given = {"x": np.zeros((2, 2)), "y": np.ones(2, int), "usual": np.ones(2, int), name: np.array(["no", "no"])}
+    with pytest.raises(cm.BadInput, match=f"{name} has words such as 'no', and a decision is a number; give target.respond"):
+        Drill(fallback=lambda model: model.predict, **given)

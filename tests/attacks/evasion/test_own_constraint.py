@@ -125,7 +125,7 @@ class Flat(Weighted):
     ("within", "words"),
     [
         (Wide(0.1, (1.0,) * 8), "led row 0 to where its own check says no"),
-        (Flat(0.1, (1.0,) * 8), r"gave shape \(10,\) for \(10, 8\)"),
+        (Flat(0.1, (1.0,) * 8), r"gave shape \(\d+,\) for \(\d+, 8\)"),
         (Weighted(0.0, (1.0,) * 8), "got radius=0.0"),
         (Weighted(np.inf, (1.0,) * 8), "got radius=inf"),
         (Weighted(0.1, (1.0,) * 8, "l1"), "along='l1'"),
@@ -189,3 +189,84 @@ def test_the_suite_works_in_an_own_constraint(may):
     evidence = cm.run("suite.standard", toy.module("float64"), cm.Evade(x, y, within), seed=0, **held)
     assert evidence.rate > 0.3 and evidence.rows["inside"][evidence.rows["broken"]].all()
     assert evidence.baseline is not None and evidence.baseline.rate <= evidence.rate
+
+
+class Scribbles(Known):
+    """A projection, and a draw, that work in the very values they were given to come back to."""
+
+    def project(self, x, origin):
+        moved = super().project(x, origin.clone())
+        origin += 0.5
+        return moved
+
+    def sample(self, origin, rng, rows, key):
+        found = super().sample(origin.copy(), rng, rows, key)
+        origin += 0.5
+        return found
+
+
+@pytest.mark.parametrize("attack", ["evasion.pgd", "evasion.apgd_ce", "evasion.fgsm", "evasion.nes"])
+def test_a_projection_that_writes_to_the_origin_breaks_nothing_regression(attack):
+    toy, x, y, pull, lead = rows()
+    share = (1.0,) * 8
+    radius = 0.5 * float((lead / np.abs(pull).sum(1)).min())  # no row can fall
+    before = x.copy()
+    found = run(toy, x, y, Scribbles(radius, share), attack)
+    assert not found.rows["broken"].any() and found.rows["inside"].all() and (x == before).all()
+
+
+class Stuck(Known):
+    def project(self, x, origin):
+        return origin
+
+
+@pytest.mark.parametrize("attack", ["evasion.pgd", "evasion.apgd_ce", "suite.standard"])
+def test_41_a_projection_that_always_gives_the_origin_shows_nothing_regression(attack):
+    """Every row resisted, though no point was ever tried but the inputs themselves."""
+    toy, x, y, _, _ = rows(20)
+    share = (1.0,) * 8
+    stuck = run(toy, x, y, Stuck(0.3, share), attack)
+    check = next(one for one in stuck.health if one.number == 41)
+    assert stuck.verdict == "inconclusive" and check.ok is False and check.fatal
+    moving = run(toy, x, y, Known(0.001, share), attack)
+    assert moving.rate == 0 and next(one for one in moving.health if one.number == 41).ok is True
+
+
+class Odd(Known):
+    """Each answer as the test wants it."""
+
+    def __init__(self, **wrong):
+        super().__init__(0.1, (1.0,) * 8)
+        for name, value in wrong.items():
+            object.__setattr__(self, name, value)
+
+    def check(self, claim, origin):
+        return np.abs(np.float64(claim) - np.float64(origin)).max(1) <= self.radius * (1 + 1e-6)
+
+
+def _raises(claim, origin):
+    raise RuntimeError("my own fault")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"project": lambda x, origin: None}, "project gave a NoneType; give a tensor"),
+        ({"project": _raises}, r"project failed on \d rows: RuntimeError: my own fault"),
+        ({"project": lambda x, origin: x * float("nan")}, "led row 0 to where its own check says no"),
+        ({"check": lambda claim, origin: np.ones(len(claim) + 1, bool)}, r"check gave shape \(\d,\) for \d rows"),
+        ({"check": lambda claim, origin: True}, r"check gave shape \(\) for \d rows"),
+        ({"check": _raises}, r"check failed on \d rows"),
+        ({"measure": lambda claim, origin: None}, r"measure gave None for \d rows"),
+        ({"measure": lambda claim, origin: np.full(len(claim), np.nan)}, "measure gave NaN"),
+        ({"measure": lambda claim, origin: ["far"] * len(claim)}, "measure gave a list; give one value"),
+        ({"measure": _raises}, r"measure failed on \d rows"),
+        ({"sample": lambda origin, rng, rows, key: None}, r"sample gave object of shape \(\) for \(10, 8\)"),
+        ({"low": "a"}, "low='a' of within=.* is not a number"),
+    ],
+)
+@pytest.mark.parametrize("attack", ["evasion.pgd", "evasion.hopskipjump"])
+def test_what_an_own_constraint_gives_wrongly_is_one_clear_message_regression(attack, wrong, words):
+    toy, x, y, _, _ = rows()
+    with pytest.raises(BadInput, match=words):
+        run(toy, x, y, Odd(**wrong), attack)

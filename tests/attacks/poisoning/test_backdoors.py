@@ -59,6 +59,8 @@ def test_a_mark_that_turns_inputs_by_itself_is_no_backdoor():
     assert alike.max() > 0.6 * len(truth.y)
     evidence = cm.run(BadNets(size=7, value=1.0), None, case(0.001, aim=Backdoor(to=int(alike.argmax()))))
     assert evidence.extra["clean_success"] > 0.5
+    assert evidence.verdict is Verdict.INCONCLUSIVE and "already decides so" in evidence.reasons[-1]
+    assert evidence.baseline.rate == evidence.extra["clean_success"]
     assert evidence.rate == pytest.approx(evidence.extra["success"] - evidence.extra["clean_success"]) and evidence.rate < 0.5
 
 

@@ -124,6 +124,33 @@ def test_without_a_population_the_surest_value_is_all_there_is():
         cm.run(AttributeInference(how="learned"), KNeighborsClassifier(1).fit(*members), case, adversary=SCORES)
 
 
+@pytest.mark.parametrize("people", [0, 10, 49, 400])
+def test_a_correlation_is_no_leak_where_the_population_is_too_small_to_show_it(people):
+    made = []
+    for seed in (1, 2, 3):
+        x, _ = world(400, seed, by_chance)
+        flip = np.random.default_rng(seed + 50).random(400) < 0.1
+        made.append((x, ((x[:, 3] > 0) ^ flip).astype(int)))
+    made[2] = tuple(part[:people] for part in made[2])
+    case = replace(case_of(*made), **({} if people else {"population": None}))
+    found = cm.run(AttributeInference(), LogisticRegression().fit(*made[0]), case, adversary=SCORES)
+    check = next(check for check in found.health if check.number == 51)
+    assert not found.broken and check.ok is (people == 400)
+    if people < 400:
+        assert found.verdict is Verdict.INCONCLUSIVE and f"{people} people with the column filled in" in str(found)
+    if people <= 10:
+        assert found.interval.low > 0, "it would have been called broken"
+
+
+def test_only_people_with_a_value_that_counts_teach_imputation():
+    from casemate.judges.attribute import _known
+
+    pandas = pytest.importorskip("pandas")
+    case = Attribute(x=pandas.DataFrame({"sex": ["a"], "age": [1]}), y=[0], column="sex", values=("a", "b"))
+    assert _known(pandas.DataFrame({"sex": ["a", "b", None, "c"], "age": [1, 2, 3, 4]}), case) == 2
+    assert _known(np.ones((7, 2)), Attribute(x=np.ones((1, 2)), y=[0], column=0, values=(0.0, 1.0))) == 7
+
+
 def test_what_cannot_be_attacked_is_said():
     members, others, people = three_worlds(by_chance, 40)
     case, model = case_of(members, others, people), KNeighborsClassifier(1).fit(*members)

@@ -18,9 +18,9 @@ from torch import Tensor
 from ...core.attack import attacks
 from ...core.case import Evade
 from ...core.constraint import Ball, Region
-from ...core.errors import BadInput
+from ...core.errors import BadInput, CasemateError
 from ...core.random import Draw, RowRandom
-from ...core.target import to_numpy
+from ...core.target import take, to_numpy
 from ._losses import steepest
 
 LENGTHS = (1, 2, 4, 8, 16) + (32,) * 8  # of steps to the furthest point, in radii
@@ -50,12 +50,20 @@ class Own:
         return repr(self.within)
 
     def check(self, claim: Any, origin: Any) -> NDArray[np.bool_]:
-        """As the user's own, of rows in the inputs' shape."""
+        """As the user's own, of rows in the inputs' shape.
+
+        Raises:
+            BadInput: It raised, or did not give one yes or no for each row; so of the others.
+        """
         shape = np.shape(self.case.x)
-        return np.asarray(self.within.check(*(np.reshape(x, (-1, *shape[1:])) for x in (claim, origin))), bool)
+        claim, origin = (np.reshape(x, (-1, *shape[1:])) for x in (claim, origin))
+        return self._column("check", claim, origin, bool)
 
     def measure(self, claim: Any, origin: Any) -> NDArray[np.float64]:
-        return self.within.measure(claim, origin)
+        size = self._column("measure", claim, origin, np.float64)
+        if np.isnan(size).any():
+            raise BadInput(f"{self!r}.measure gave NaN; give the size of each row's change, a number from 0")
+        return size
 
     def project(self, x: Tensor, origin: Tensor) -> Tensor:
         """`x` projected, in its own precision; it may be written to.
@@ -63,7 +71,11 @@ class Own:
         Raises:
             BadInput: What came back is of another shape, or outside: else every claim would be for nothing.
         """
-        moved = torch.as_tensor(self.within.project(x, origin))
+        found = self._said("project", x, origin.clone())  # a copy: it may write to it, and the real one is what all is held to
+        try:
+            moved = torch.as_tensor(found)
+        except (TypeError, ValueError, RuntimeError):
+            raise BadInput(f"{self!r}.project gave a {type(found).__name__}; give a tensor, one point for each row") from None
         if moved.shape != x.shape:
             raise BadInput(f"{self!r}.project gave shape {tuple(moved.shape)} for {tuple(x.shape)}; give one point for each row")
         moved = moved.to(x).clone()  # it may have handed back the very origin
@@ -74,6 +86,36 @@ class Own:
                 f"project must land inside, with room for rounding in {moved.dtype}, and each input must be allowed itself"
             )
         return moved
+
+    def tried(self) -> None:
+        """Each method called once on the first inputs, so that what it gives wrongly is said before anything is spent."""
+        x = torch.as_tensor(take(self.case.x, np.arange(min(2, len(self.case)))))
+        origin = to_numpy(x)
+        self.check(origin, origin)
+        self.measure(origin, origin)
+        if x.is_floating_point() and len(x):
+            self.measure(to_numpy(self.project(x + self.radius, x)), origin)
+
+    def _said(self, method: str, x: Any, origin: Any) -> Any:
+        """What the user's method gives; what it raises becomes one message that names it."""
+        try:
+            return getattr(self.within, method)(x, origin)
+        except (CasemateError, MemoryError):
+            raise
+        except Exception as error:
+            raise BadInput(f"{self!r}.{method} failed on {len(x)} rows: {type(error).__name__}: {error}") from error
+
+    def _column(self, method: str, claim: Any, origin: Any, kind: type[Any]) -> NDArray[Any]:
+        """One value of `kind` for each row, ``(n,)``."""
+        found = self._said(method, claim, origin)
+        try:
+            column = np.asarray(to_numpy(found), kind)
+        except (TypeError, ValueError):
+            raise BadInput(f"{self!r}.{method} gave a {type(found).__name__}; give one value for each row") from None
+        if column.shape != (len(claim),):
+            what = "None" if found is None else f"shape {column.shape}"
+            raise BadInput(f"{self!r}.{method} gave {what} for {len(claim)} rows; give one value for each")
+        return column
 
     def _row(self, origin: Tensor) -> int:
         """The id of the row that begins there."""
@@ -125,7 +167,9 @@ def moved_in(case: Evade, name: str, norms: tuple[str, ...]) -> Evade:
             f"along={along!r}; give a finite number above 0, and 'slope' or 'signs'"
         )
     low, high = (_number(getattr(within, end, None), least) for end, least in (("low", -math.inf), ("high", math.inf)))
-    return replace(case, within=Own(within, case, "linf" if along == "signs" else "l2", float(radius), low, high))
+    own = Own(within, case, "linf" if along == "signs" else "l2", float(radius), low, high)
+    own.tried()
+    return replace(case, within=own)
 
 
 def room(case: Evade) -> Room:

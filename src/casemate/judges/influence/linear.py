@@ -23,21 +23,41 @@ def ridge_effects(x_train: Any, y_train: Any, x: Any, ridge: float = 0.0, interc
         BadInput: Shapes do not fit, the fit is not unique, or some row alone decides a direction of it.
     """
     rows, y, asked = _matrices(x_train, y_train, x)
+    rows, asked, solved = _ridge(rows, asked, ridge, intercept)
+    leverage = (rows * solved.T).sum(1)
+    if (1 - leverage < FULL).any():
+        raise BadInput(f"row {int(leverage.argmax())} alone decides a direction of the fit; give ridge above 0")
+    residual = y - rows @ (solved @ y)
+    return np.asarray(-(asked @ solved) * (residual / (1 - leverage)))
+
+
+def ridge_off(x_train: Any, y_train: Any, coefficients: Any, bias: Any, ridge: float = 0.0, intercept: bool = True) -> float:
+    """How far a fit ``(d,)`` and its bias are from the closed form on these rows: of their predictions, in the labels' spread."""
+    rows, y, _ = _matrices(x_train, y_train, x_train)
+    theta = np.ravel(np.asarray(coefficients, float))
+    if theta.shape != (rows.shape[1],) or np.size(bias) != 1:
+        shape = np.shape(coefficients)
+        raise BadInput(f"coefficients of shape {shape} for rows of {rows.shape[1]} numbers; one output is understood")
+    said = rows @ theta + float(np.ravel(bias)[0])
+    ended, _, solved = _ridge(rows, rows, ridge, intercept)
+    spread = float(np.abs(y - y.mean() if intercept else y).max()) + 1e-9 * float(np.abs(y).max())
+    return float(np.abs(said - ended @ (solved @ y)).max()) / max(spread, 1e-300)
+
+
+def _ridge(rows: Floats, asked: Floats, ridge: float, intercept: bool) -> tuple[Floats, Floats, Floats]:
+    """Rows and questions as the fit sees them, and what makes its coefficients of labels ``(d, n)``."""
     if not ridge >= 0:
         raise BadInput(f"ridge={ridge!r} is not allowed; give a number from 0 up")
-    rows, asked = (_ended(each) if intercept else each for each in (rows, asked))
+    if intercept:  # the middle of the rows is the intercept's to know: without it, columns far from 0 cost digits
+        middle = rows.mean(0)
+        rows, asked = _ended(rows - middle), _ended(asked - middle)
     penalty = np.full(rows.shape[1], float(ridge))
     if intercept:
         penalty[-1] = 0.0
     square = rows.T @ rows + np.diag(penalty)
     if np.linalg.matrix_rank(square) < len(square):
         raise BadInput("the fit is not unique: some columns follow from others; leave them out, or give ridge above 0")
-    solved = np.linalg.solve(square, rows.T)
-    leverage = (rows * solved.T).sum(1)
-    if (1 - leverage < FULL).any():
-        raise BadInput(f"row {int(leverage.argmax())} alone decides a direction of the fit; give ridge above 0")
-    residual = y - rows @ (solved @ y)
-    return np.asarray(-(asked @ solved) * (residual / (1 - leverage)))
+    return rows, asked, np.asarray(np.linalg.solve(square, rows.T), np.float64)
 
 
 def logistic_effects(
@@ -130,7 +150,10 @@ def _ended(x: Floats) -> Floats:
 
 
 def _matrices(x_train: Any, y_train: Any, x: Any) -> tuple[Floats, Floats, Floats]:
-    rows, y, asked = np.asarray(x_train, float), np.asarray(y_train, float), np.asarray(x, float)
+    try:
+        rows, y, asked = np.asarray(x_train, float), np.asarray(y_train, float), np.asarray(x, float)
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"training rows, labels and questions must be numbers: {error}") from None
     asked = asked[None] if asked.ndim == 1 else asked
     if rows.ndim != 2 or y.shape != (len(rows),) or asked.ndim != 2 or asked.shape[1] != rows.shape[1] or len(rows) < 2:
         raise BadInput(f"training rows {rows.shape}, labels {y.shape}, questions {asked.shape}: give (n, d), (n,), (m, d), n > 1")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.errors import BadInput
-from ...core.target import Recipe, Target, count, take, to_numpy
+from ...core.errors import BadInput, CasemateError
+from ...core.target import Recipe, count, to_numpy
 from .forest import leaf_weights
-from .gradients import tracin, why_not
-from .linear import logistic_effects, ridge_effects
+from .gradients import answers, tracin, why_not
+from .linear import logistic_effects, ridge_effects, ridge_off
+from .without import hear, positions
 
 Floats = NDArray[np.float64]
+EXACT = 1e-6  # how far, in the spread of the labels, a fit may be from the closed form that speaks for it
+ITERATED = 1e-3  # the same of a solver that stops early, or of float32: then the closed form is an estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ def responsible(model: Any, x_train: Any, y_train: Any, x: Any, k: int = 5) -> R
 
     Ridge and least squares are exact; logistic regression takes one Newton step; the neighbours of a nearest-neighbour rule
     are its reasons, and so are the rows in the leaves of trees and forests; dense torch networks are traced at their last
-    state. Of a scikit-learn pipeline the last step is explained, on what the steps before make of the rows.
+    state. Of a scikit-learn pipeline the last step is explained, on what the steps before make of the rows: a refit would fit
+    those again, so that nothing is exact then.
 
     Args:
         model: The estimator or network itself, or a target around one.
@@ -53,25 +57,21 @@ def responsible(model: Any, x_train: Any, y_train: Any, x: Any, k: int = 5) -> R
         BadInput: Nothing fits the model, and why; or the rows are not what it was trained on.
     """
     n = count(x_train)
-    if k < 1 or k > n:
+    if not _is_whole(k) or not 1 <= k <= n:
         raise BadInput(f"k={k} of {n} training rows is not allowed; give 1 to {n}")
     y = np.asarray(to_numpy(y_train))
     if y.shape != (n,):
         raise BadInput(f"{n} training rows and labels of shape {y.shape}; give one for each")
-    model = _bare(model)
+    target, model, x = model, _bare(model), _one(x, x_train)
+    if _is_pipeline(model):
+        return _decided_so(target, x, _last_step(model, x_train, y, x, k))
     kinds = {base.__name__ for base in type(model).__mro__}
-    x = x if hasattr(x, "iloc") or np.ndim(to_numpy(x)) > 1 else np.asarray(to_numpy(x))[None]
-    if count(x) != 1:
-        raise BadInput(f"one decision is explained at a time; got {count(x)} inputs")
-    if "Pipeline" in kinds and hasattr(model, "steps"):
-        before = model[:-1]
-        if len(before):
-            x_train, x = (_dense(before.transform(each)) for each in (x_train, x))
-        return responsible(model[-1], x_train, y, x, k)
     for names, method in _METHODS:
         if kinds & names:
-            found: Responsible = method(model, np.asarray(to_numpy(x_train)), y, np.asarray(to_numpy(x)), k)
-            return found
+            rows, asked = (np.asarray(to_numpy(_dense(each))) for each in (x_train, x))
+            _fitted(model)
+            _wide(model, rows, asked)
+            return _decided_so(target, x, _told(method, model, rows, y, asked, k))
     raise BadInput(
         f"no method here tells which rows made a decision of a {type(model).__name__}; it is told of Ridge, LinearRegression, "
         "LogisticRegression, nearest neighbours, decision trees, random forests and dense torch networks. For others take "
@@ -93,36 +93,94 @@ def refitted(
         show: Called with what is done and what there is to do, after each training.
 
     Raises:
-        BadInput: More than one input, rows that are not there, or `k` of fewer.
+        BadInput: More than one input, rows that are not there, `k` of fewer, a recipe that returns no target, or one that cannot
+            be trained on the one class that is left without some row.
+        TargetFailed: A training failed, or a model of it; says without which row.
     """
     n = count(recipe.x)
-    chosen = np.arange(n) if rows is None else np.unique(np.asarray(rows, int))
-    if not len(chosen) or chosen[0] < 0 or chosen[-1] >= n or not 1 <= k <= len(chosen):
-        raise BadInput(
-            f"k={k} of {len(chosen)} candidates among {n} training rows; give positions from 0 to {n - 1}, k up to their number"
-        )
-    x = x if hasattr(x, "iloc") or np.ndim(to_numpy(x)) > 1 else np.asarray(to_numpy(x))[None]
-    if count(x) != 1:
-        raise BadInput(f"one decision is explained at a time; got {count(x)} inputs")
-    whole = recipe.fit(recipe.x, recipe.y, seed)
-    decided = np.asarray(to_numpy(whole.respond(x).label))[0]
-    before, effect = _said(whole, x, decided), np.zeros(len(chosen))
-    for i, row in enumerate(chosen):
-        kept = np.delete(np.arange(n), row)
-        effect[i] = before - _said(recipe.fit(take(recipe.x, kept), take(recipe.y, kept), seed), x, decided)
+    chosen = positions(rows, n)
+    if not _is_whole(k) or not 1 <= k <= len(chosen):
+        raise BadInput(f"k={k} of {len(chosen)} candidates among {n} training rows is not allowed; give 1 to {len(chosen)}")
+    x = _one(x, recipe.x)
+    whole = hear(recipe, x, seed)
+    before, effect = whole.by(whole, ""), np.zeros(len(chosen))
+    for i, row in enumerate(chosen.tolist()):
+        effect[i] = before - whole.by(hear(recipe, x, seed, row), f"without training row {row}")
         show(i + 1, len(chosen))
     order = np.argsort(-np.abs(effect), kind="stable")[:k]
-    how = "trained without the row: what the score of the decided class loses, or the number predicted"
-    return Responsible(chosen[order], effect[order], decided, how, True)
+    return Responsible(chosen[order], effect[order], whole.label, whole.how, True)
 
 
-def _said(model: Target, x: Any, decided: Any) -> float:
-    """What a model says for the decision: its score, 1 or 0 where it shows labels only, the number itself of a regression."""
-    answer = model.respond(x)
-    if answer.scores is not None:
-        return float(np.asarray(to_numpy(answer.scores))[0, int(decided)])
-    label = np.asarray(to_numpy(answer.label))[0]
-    return float(label) if model.classes is None else float(label == decided)
+def _is_whole(k: Any) -> bool:
+    return isinstance(k, int | np.integer) and not isinstance(k, bool)
+
+
+def _one(x: Any, like: Any) -> Any:
+    """The one input, with its axis of rows; a text among texts in a list."""
+    if isinstance(like, list | tuple) and len(like) and isinstance(like[0], str | bytes | dict):
+        x = x if isinstance(x, list | tuple) else [x]
+    elif not hasattr(x, "iloc") and np.ndim(_dense(to_numpy(x))) < 2:
+        x = np.asarray(to_numpy(x))[None]
+    if count(x) != 1:
+        raise BadInput(f"one decision is explained at a time; got {count(x)} inputs")
+    return x
+
+
+def _fitted(model: Any) -> None:
+    """Refuse an estimator that was not trained: by its custom, training leaves attributes that end in an underscore."""
+    if hasattr(model, "get_params") and not any(n.endswith("_") and not n.startswith("__") for n in vars(model)):
+        raise BadInput(f"the {type(model).__name__} is not fitted; train it on the rows given first")
+
+
+def _wide(model: Any, rows: Any, asked: Any) -> None:
+    """Refuse rows that are not as wide as those an estimator was trained on."""
+    due = getattr(model, "n_features_in_", None)
+    for what, each in (("training rows", rows), ("the input", asked)):
+        if due is not None and (each.ndim != 2 or each.shape[1] != due):
+            raise BadInput(f"{type(model).__name__} was trained on rows of {due} numbers; got {what} of shape {each.shape}")
+
+
+def _told(method: Callable[..., Responsible], model: Any, rows: Any, y: Any, asked: Any, k: int) -> Responsible:
+    try:
+        return method(model, rows, y, asked, int(k))
+    except CasemateError:
+        raise
+    except (ValueError, TypeError) as error:  # what an estimator says to rows or labels it cannot read
+        raise BadInput(f"{type(model).__name__} cannot be explained on these rows and labels: {error}") from error
+
+
+def _decided_so(target: Any, x: Any, found: Responsible) -> Responsible:
+    """Refuse where a target decides by a threshold of its own, and so decides otherwise than the model that was explained."""
+    by = getattr(target, "decision", None)
+    if by is None or type(by).__name__ == "Argmax":
+        return found
+    label = np.asarray(to_numpy(target.respond(x).label))[:1]
+    if label.dtype.kind == "f":  # a number, not a class
+        return found
+    said = target.model.decided(label)[0] if hasattr(target.model, "decided") else int(label[0])
+    if said != found.decision:
+        raise BadInput(
+            f"the target decides {'a reject' if label[0] < 0 else repr(said)} by {by!r}, and its model alone {found.decision!r}: "
+            "the rows behind that are not those behind this decision; take `refitted` (`casemate account --refit`)"
+        )
+    return found
+
+
+def _is_pipeline(model: Any) -> bool:
+    return hasattr(model, "steps") and "Pipeline" in {base.__name__ for base in type(model).__mro__}
+
+
+def _last_step(model: Any, x_train: Any, y: NDArray[Any], x: Any, k: int) -> Responsible:
+    """The last step explained on what those before it make of the rows; they stay as they are, which no refit would do."""
+    before = model[:-1]
+    if not len(before):
+        return responsible(model[-1], x_train, y, x, k)
+    try:
+        x_train, x = (_dense(before.transform(each)) for each in (x_train, x))
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadInput(f"the steps before {type(model[-1]).__name__} cannot read these rows: {error}") from error
+    found = responsible(model[-1], x_train, y, x, k)
+    return replace(found, how=f"{found.how}; the steps before it stay as they are", exact=False)
 
 
 def _bare(model: Any) -> Any:
@@ -140,9 +198,19 @@ def _ridge(model: Any, x_train: Any, y: NDArray[Any], x: Any, k: int) -> Respons
     ridge = getattr(model, "alpha", 0.0)
     if np.ndim(ridge):
         raise BadInput(f"alpha={ridge!r} differs by output; one number is understood")
-    effect = ridge_effects(x_train, y, x, float(ridge), bool(model.fit_intercept))[0]
+    if getattr(model, "positive", False):
+        raise BadInput("positive=True has no closed form: a row may change which coefficients are held at 0; take `refitted`")
+    ridge, intercept = float(ridge), bool(model.fit_intercept)
+    effect = ridge_effects(x_train, y, x, ridge, intercept)[0]
+    off = ridge_off(x_train, y, model.coef_, model.intercept_, ridge, intercept)
+    direct = getattr(model, "solver_", "svd") in ("svd", "cholesky") and np.asarray(model.coef_).dtype == np.float64
+    if not off <= (EXACT if direct else ITERATED):
+        raise BadInput(
+            f"the closed form on these rows and the model are {off:.2g} of the labels' spread apart: other rows or labels, "
+            "weights of rows, or a solver that stopped early; give all that it was trained on, or take `refitted`"
+        )
     how = "leaving one out of ridge: what the prediction loses without the row, in its own unit"
-    return _top(-effect, np.abs(effect), k, float(np.ravel(model.predict(x))[0]), how, exact=True)
+    return _top(-effect, np.abs(effect), k, float(np.ravel(model.predict(x))[0]), how, exact=direct)
 
 
 def _logistic(model: Any, x_train: Any, y: NDArray[Any], x: Any, k: int) -> Responsible:
@@ -155,7 +223,7 @@ def _logistic(model: Any, x_train: Any, y: NDArray[Any], x: Any, k: int) -> Resp
         raise BadInput(f"a training label is none of the model's classes {classes.tolist()}")
     moved = logistic_effects(
         x_train, place, x, coefficients=model.coef_, intercept=np.broadcast_to(model.intercept_, len(model.coef_)),
-        l2=0.0 if penalty is None else 1 / model.C, free=bool(model.fit_intercept),
+        l2=0.0 if penalty is None else 1 / _strength(model), free=bool(model.fit_intercept),
     )[0]  # fmt: skip
     z = np.asarray(model.decision_function(x), float).reshape(-1)
     before, after = (_log_chances(each) for each in (z[None], z[None] + moved))
@@ -163,6 +231,15 @@ def _logistic(model: Any, x_train: Any, y: NDArray[Any], x: Any, k: int) -> Resp
     effect = before[0, decided] - after[:, decided]
     how = "one Newton step of logistic regression: what the log-chance of the decided class loses without the row"
     return _top(effect, effect, k, classes[decided], how)
+
+
+def _strength(model: Any) -> float:
+    """The C of a fit; of one that chose it, the chosen one."""
+    found = set(np.ravel(getattr(model, "C_", getattr(model, "C", np.nan))).tolist())
+    mixed = [each for each in np.ravel(np.asarray(getattr(model, "l1_ratio_", 0.0))).tolist() if each]
+    if len(found) != 1 or mixed:
+        raise BadInput(f"C={sorted(found)}, l1_ratio={mixed}: one C for all classes, and no l1, is understood; take `refitted`")
+    return float(found.pop())
 
 
 def _log_chances(z: Floats) -> Floats:
@@ -175,12 +252,33 @@ def _neighbours(model: Any, x_train: Any, y: NDArray[Any], x: Any, k: int) -> Re
     far, rows = (each[0] for each in model.kneighbors(x))
     if getattr(model, "n_samples_fit_", len(y)) != len(y):
         raise BadInput(f"the model holds {model.n_samples_fit_} rows, and {len(y)} were given; give all that it was trained on")
+    held = getattr(model, "_y", None)
+    if held is not None and np.shape(held) == y.shape:
+        held = np.asarray(model.classes_)[held] if hasattr(model, "classes_") else np.asarray(held)
+        if (wrong := np.flatnonzero(held != y)).size:
+            raise BadInput(
+                f"the model holds another label of {wrong.size} rows, row {wrong[0]} the first; give all that it was trained on, "
+                "in the same order"
+            )
     decided = np.ravel(model.predict(x))[0]
-    weight = np.ones(len(rows)) if model.weights == "uniform" else 1 / np.maximum(far, 1e-300)
-    weight = weight / weight.sum()
+    weight = _votes(model.weights, far)
     effect = np.where(y[rows] == decided, weight, -weight) if hasattr(model, "classes_") else weight
     order = np.argsort(-np.abs(effect), kind="stable")[:k]
-    return Responsible(rows[order], effect[order], decided, "the neighbours that voted, each with its share of the vote", True)
+    # No refit: without a neighbour the next one would vote.
+    return Responsible(rows[order], effect[order], decided, "the neighbours that voted, each with its share of the vote", False)
+
+
+def _votes(weights: Any, far: Floats) -> Floats:
+    """The share of the vote ``(k,)`` of neighbours that far away."""
+    if callable(weights):
+        found = np.asarray(weights(far[None]), float).reshape(-1)
+        if found.shape != far.shape or not np.isfinite(found).all() or not found.sum() > 0:
+            raise BadInput(f"the weights of {len(far)} neighbours are {found.tolist()}; one finite number each, above 0 in all")
+    elif weights == "distance":
+        found = (far == 0).astype(float) if (far == 0).any() else far.min() / far
+    else:
+        found = np.ones(len(far))
+    return np.asarray(found / found.sum())
 
 
 def _leaves(model: Any, x_train: Any, y: NDArray[Any], x: Any, k: int) -> Responsible:
@@ -191,15 +289,9 @@ def _leaves(model: Any, x_train: Any, y: NDArray[Any], x: Any, k: int) -> Respon
 
 
 def _network(model: Any, x_train: Any, y: NDArray[Any], x: Any, k: int) -> Responsible:
-    import torch
-
     if reason := why_not(model):
         raise BadInput(f"a network is traced by products of its dense layers: {reason}")
-    weight = next(model.parameters())
-    with torch.no_grad():
-        import copy
-
-        decided = int(copy.deepcopy(model).eval()(torch.as_tensor(np.asarray(x), dtype=weight.dtype)).argmax())
+    decided = int(answers(model, x)[0].argmax())
     effect = tracin(model, x_train, y, x, np.array([decided]))[0]
     return _top(effect, effect, k, decided, "TracIn at the last state: what a step on the row lowers of the decision's loss")
 

@@ -22,7 +22,7 @@ NAMES = {
     22: "breaks without each defence",
     23: "budget kept", 24: "sample large enough", 25: "wrong at the start listed apart", 26: "repeats",
     27: "rows are distinct", 28: "claims are valid", 29: "breaks a known weak target", 30: "no claim below a certified bound",
-    39: "the attack asked", 40: "ran to its end",
+    39: "the attack asked", 40: "ran to its end", 41: "some allowed change was tried",
 }  # fmt: skip
 JUMPY = 0.1  # mean relative change of the loss, between points a hundredth of the radius apart
 AHEAD = 0.002  # by how much a black box may break more rows before it says that slopes are masked (AutoAttack's own)
@@ -317,6 +317,15 @@ def _asked(c: _Counts) -> Lines:
         yield line(39, not unasked, f"{unasked} of {c.attacked} rows attacked without one call")
 
 
+def _moved(c: _Counts) -> Lines:
+    """Check 41: of an own constraint that leads every step back to the input, nothing was shown."""
+    if not c.seen("moved"):
+        yield absent(41, "made for constraints of one's own that project")
+        return
+    moved = c.total("moved") > 0
+    yield line(41, moved, "points moved" if moved else "no point inside the constraint differs from its input: see project")
+
+
 def _stages(c: _Counts) -> Lines:
     """Check 40: a clock that ran out is no budget of the adversary's; it says how long somebody was ready to wait."""
     left = [f"{s['attack']}: {s['stopped']}" for shard in c.each("stages") for s in shard if s["stopped"].startswith(LATE)]
@@ -326,5 +335,5 @@ def _stages(c: _Counts) -> Lines:
 
 _LINES: tuple[Callable[[_Counts], Lines], ...] = (
     _always, _transport, _saturated, _slopes, _silent, _finished, _longer, _surrogate, _unbounded, _inference, _classes,
-    _accuracy, _ablated, _apart, _repeats, _sample, _valid, _control, _certified, _compared, _asked, _stages,
+    _accuracy, _ablated, _apart, _repeats, _sample, _valid, _control, _certified, _compared, _asked, _stages, _moved,
 )  # fmt: skip

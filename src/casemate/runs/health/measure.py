@@ -14,7 +14,7 @@ from ...core.oracle import Meter
 from ...core.random import RowRandom
 from ..driver import Trace
 from . import material, probes, reruns
-from .witness import ASKING, FEW, Witness
+from .witness import ASKING, FEW, Witness, moves
 
 if TYPE_CHECKING:
     from ...judges.evade import Judged
@@ -35,6 +35,8 @@ def measure(
     calls = np.sum([meter.of(kind, case.row) for kind in ASKING], axis=0)
     facts["unasked"] = int((calls == 0).sum()) if Need.STRUCTURE not in attack.info.needs else 0
     facts["outside"] = int((~judged.inside).sum())
+    if witness.moved is not None:
+        facts["moved"] = witness.moved or moves(case, trace.x, np.arange(len(case)))
     facts["silent"] = int((trace.believed & judged.inside & ~judged.met).sum())
     # A change for all rows wins some and loses others on the way: nothing of that was a claim.
     facts["forgotten"] = 0 if attack.info.scope == "set" else int((witness.hit & ~trace.believed & ~judged.met).sum())

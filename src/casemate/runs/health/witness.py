@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.case import Evade
+from ...core.constraint import admits
 from ...core.goal import reached
 from ...core.oracle import Meter
 from ...core.target import Response, Target, take, to_numpy
@@ -23,23 +24,29 @@ class Witness:
 
     Args:
         case: The rows attacked. `hit` tells which of them an answer met the goal of, at an input inside the constraint.
+            `moved` tells whether any allowed change of them was asked about; None where the constraint is no one's own.
     """
 
     def __init__(self, case: Evade, target: Target, meter: Meter) -> None:
         self._case, self._target, self._meter = case, target, meter
         self._order = np.argsort(case.row)
         self.hit = np.zeros(len(case), bool)
+        self.moved: bool | None = False if admits(("Region",), case.within) and hasattr(case.x, "dtype") else None
         self.few = case.only(np.arange(min(FEW, len(case))))
         self._before = self._answers()
 
     def __call__(self, x: Any, rows: NDArray[Any], label: Any) -> None:
         case = self._case
-        # Of a random target one answer is not the answer: there is nothing to forget.
-        if self._target.random or _shape(x) != _shape(case.x):
+        if _shape(x) != _shape(case.x):
             return
         near = np.searchsorted(case.row, rows, sorter=self._order).clip(0, len(case) - 1)
         places = self._order[near]
-        open_ = (case.row[places] == rows) & ~self.hit[places]
+        own = case.row[places] == rows
+        if self.moved is False:
+            self.moved = moves(case, take(x, np.flatnonzero(own)), places[own])
+        if self._target.random:  # one answer is not the answer: there is nothing to forget
+            return
+        open_ = own & ~self.hit[places]
         found = np.flatnonzero(open_ & reached(case.goal, label, to_numpy(case.y)[places]))
         if len(found):
             places = places[found]
@@ -53,6 +60,13 @@ class Witness:
     def _answers(self) -> Response:
         self._meter.count("health", len(self.few))
         return self._target.respond(self.few.x, rows=self.few.row)
+
+
+def moves(case: Evade, x: Any, places: NDArray[Any]) -> bool:
+    """Whether any of the inputs `x`, of the rows at `places`, is an allowed change, and one at all."""
+    claim, origin = to_numpy(x), to_numpy(take(case.x, places))
+    other = np.flatnonzero((claim != origin).reshape(len(claim), -1).any(1)) if len(claim) else np.zeros(0, int)
+    return bool(len(other)) and bool(np.asarray(case.within.check(claim[other], origin[other]), bool).any())
 
 
 def _shape(x: Any) -> tuple[int, ...]:

@@ -27,6 +27,7 @@ REFERENCE = 300  # of them asked about
 BINS = 4  # a number with more values than LEVELS is told by quarters
 LEVELS = 8
 MOST = 50  # values of a category
+ROWS = 3 * attribute.TAUGHT // 2  # held out: two thirds of them are the population
 
 
 def check(case: Attribute) -> None:
@@ -132,7 +133,7 @@ def why_not(bench: Bench, adversary: Adversary) -> str | None:
         return str(error)
     if bench.data is not None and not _width(without(bench.data.x, name)):
         return f"there is no column beside {name!r}"
-    return None if rows_held(bench) >= 3 * attribute.FEWEST else f"{rows_held(bench)} rows are held out; 60 are the fewest"
+    return None if rows_held(bench) >= ROWS else f"{rows_held(bench)} rows are held out; {ROWS} are the fewest"
 
 
 def _width(x: Any) -> int:
