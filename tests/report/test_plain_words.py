@@ -106,3 +106,20 @@ def test_a_budget_the_description_states_is_a_note_and_no_failure_regression() -
     text = markdown.render(held)
     assert "- note of" in text and "failed check 40" not in text
     assert "note, ran to its end: within 100 records" in printed(terminal.details(held[0]), 200)
+
+
+def test_the_terminal_and_the_page_name_the_same_findings_first():
+    """By severity alone the terminal put one system before the other, and the page went by impact."""
+    from types import SimpleNamespace
+
+    from casemate.core.evidence import Status
+    from casemate.report import terminal, view
+
+    def broken(threat, impact):
+        return SimpleNamespace(status=Status.BROKEN, severity="high", impact=impact, evidence=(), threat=threat)
+
+    mild = SimpleNamespace(name="a", findings=[broken("EV-01", 2), broken("EV-02", 2)])
+    grave = SimpleNamespace(name="b", findings=[broken("PR-01", 4), broken("PR-02", 2)])
+    views = [SimpleNamespace(shown=[SimpleNamespace(finding=f, same_as=("",)) for f in one.findings]) for one in (mild, grave)]
+    page = [shown.finding.threat for _, shown in view.leading(views)]
+    assert [finding.threat for _, finding in terminal.leading([mild, grave])] == page == ["PR-01", "EV-01", "EV-02"]

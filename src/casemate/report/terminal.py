@@ -58,12 +58,12 @@ def _loud(assessment: Assessment) -> list[tuple[str, str]]:
 
 
 def leading(assessments: Sequence[Assessment], most: int = 3) -> list[tuple[Assessment, Finding]]:
-    """The findings to read first over all systems: by severity, one system after another within it."""
-    every = [(one, finding, place) for one in assessments for place, finding in enumerate(one.findings)]
-    every.sort(key=lambda item: (item[1].status is not Status.BROKEN, SEVERITIES.index(item[1].severity), item[2]))
+    """The findings to read first over all systems, in the order of the other reports: by severity, then by impact."""
+    every = [(one, finding) for one in assessments for finding in one.findings]
+    every.sort(key=lambda item: (item[1].status is not Status.BROKEN, SEVERITIES.index(item[1].severity), -item[1].impact))
     chosen: list[tuple[Assessment, Finding]] = []
     told = set()
-    for one, finding, _ in every:
+    for one, finding in every:
         # Two threats that one attack shows are one thing to read.
         shown = evidence_id(finding.evidence[0]) if finding.evidence else finding.threat
         if (one.name, shown) not in told and len(chosen) < most:
