@@ -6,13 +6,27 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..core.evidence import Evidence, Status
-from ..core.finding import SEVERITIES, Assessment, Chain, Finding
+from ..core.finding import Assessment, Chain, Finding
 from .asides import asides
 from .health import health
 from .stages import ran, stages
 from .threat_list import decided
 from .weighed import chain_price, is_assumed, price
-from .words import BUCKETS, LOOKS, and_more, cost_brief, evidence_id, in_bucket, line, measured, sentence, spread, tally, unfitted
+from .words import (
+    BUCKETS,
+    LOOKS,
+    and_more,
+    cost_brief,
+    evidence_id,
+    in_bucket,
+    line,
+    measured,
+    sentence,
+    spread,
+    tally,
+    unfitted,
+    urgency,
+)  # fmt: skip
 from .worst import worst_case
 
 if TYPE_CHECKING:
@@ -60,7 +74,7 @@ def _loud(assessment: Assessment) -> list[tuple[str, str]]:
 def leading(assessments: Sequence[Assessment], most: int = 3) -> list[tuple[Assessment, Finding]]:
     """The findings to read first over all systems, in the order of the other reports: by severity, then by impact."""
     every = [(one, finding) for one in assessments for finding in one.findings]
-    every.sort(key=lambda item: (item[1].status is not Status.BROKEN, SEVERITIES.index(item[1].severity), -item[1].impact))
+    every.sort(key=lambda item: urgency(item[1]))
     chosen: list[tuple[Assessment, Finding]] = []
     told = set()
     for one, finding in every:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.evidence import Evidence, Status
-from ..core.finding import SEVERITIES, Assessment, Finding
+from ..core.finding import Assessment, Finding
 from ..threats.rules import Rule
 from .asides import Aside, asides
 from .cards import Advised, advised, card, facts, references, unmapped
@@ -22,7 +22,7 @@ from .personal import hidden
 from .samples import Sample, samples
 from .stages import Stage, stages
 from .weighed import Claim, Path, Ruling, claims, is_assumed, path, ruling, rulings, weight
-from .words import BUCKETS, clean, cost_brief, count_of, evidence_id, in_bucket, look, sentence, tally, unfitted
+from .words import BUCKETS, clean, cost_brief, count_of, evidence_id, in_bucket, look, sentence, tally, unfitted, urgency
 from .worst import Worst, worst_case
 
 # A threat that waits for a fact, or does not apply, is a line of a table; the others are cards.
@@ -170,7 +170,7 @@ def opening(views: Sequence[View]) -> str:
 def leading(views: Sequence[View], most: int = 3) -> tuple[tuple[View, Shown], ...]:
     """The broken findings to read first, over all systems: by severity, then by the order of their own system."""
     found = [(v, s) for v in views for s in v.shown if s.finding.status is Status.BROKEN and not s.same_as[0]]
-    found.sort(key=lambda pair: (SEVERITIES.index(pair[1].finding.severity), -pair[1].finding.impact))
+    found.sort(key=lambda pair: urgency(pair[1].finding))
     return tuple(found[:most])
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..core.evidence import Cost, Evidence, Interval, Status
 from ..core.fact import Truth
-from ..core.finding import Finding
+from ..core.finding import SEVERITIES, Finding
 
 EVIDENCE_ID = re.compile(r"\bE[0-9a-f]{10}\b")
 
@@ -117,6 +117,11 @@ def tally(findings: Iterable[Finding]) -> dict[str, int]:
             counts[bucket] += 1
             counts["derived"] += finding.status is not Status.QUESTION
     return counts
+
+
+def urgency(finding: Finding) -> tuple[bool, int, float]:
+    """What is read first: what broke, by severity, then by impact. A key to sort by."""
+    return finding.status is not Status.BROKEN, SEVERITIES.index(finding.severity), -finding.impact
 
 
 def evidence_id(evidence: Evidence) -> str:
